@@ -1,0 +1,41 @@
+//! Tells the program the commit that it was built from.
+
+#![allow(clippy::print_stdout)]
+
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let suffix = match commit() {
+        Some(commit) => format!(" - git.{commit}"),
+        None => String::new(),
+    };
+    println!("cargo::rustc-env=SEXTON_COMMIT={suffix}");
+}
+
+/// The first seven hexadecimal digits of the commit, where this is a git
+/// checkout of sexton itself and not, say, a copy unpacked inside another one.
+fn commit() -> Option<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let top = git(root, &["rev-parse", "--show-toplevel"])?;
+    if Path::new(&top).canonicalize().ok()? != root.canonicalize().ok()? {
+        return None;
+    }
+    // HEAD changes with the branch, its reflog with every commit.
+    for file in ["HEAD", "logs/HEAD"] {
+        let path = git(root, &["rev-parse", "--git-path", file])?;
+        if root.join(&path).exists() {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
+    let commit = git(root, &["rev-parse", "HEAD"])?;
+    let short = commit.get(..7)?;
+    short.bytes().all(|b| b.is_ascii_hexdigit()).then(|| short.to_owned())
+}
+
+fn git(root: &Path, arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim_end().to_owned())
+}

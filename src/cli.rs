@@ -1,0 +1,523 @@
+//! The command line and `SEXTON_OPTIONS`: the table of options, from which both
+//! the parser and `--help` work, and what they add up to.
+
+#![forbid(unsafe_code)]
+
+use nix::errno::Errno;
+
+use crate::exit::ExitCodes;
+use crate::forward::{Rewrites, Scope};
+use crate::message::{Level, Line, Show, Word, print};
+use crate::number;
+use crate::signal::Signal;
+use crate::sys;
+
+/// The environment variable with options that are read before those of the
+/// command line.
+pub const VARIABLE: &str = "SEXTON_OPTIONS";
+
+/// What the options ask for.
+pub struct Settings {
+    /// Who gets the signals.
+    pub scope: Scope,
+    /// What they arrive as.
+    pub rewrites: Rewrites,
+    /// The signal to receive when the parent dies.
+    pub parent_death_signal: Option<Signal>,
+    /// Die of the signal that the command died of.
+    pub mirror: bool,
+    /// The exit codes that become 0.
+    pub remapped: ExitCodes,
+    /// How often `-v` was given.
+    pub verbosity: u8,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            scope: Scope::Group,
+            rewrites: Rewrites::default(),
+            parent_death_signal: None,
+            mirror: false,
+            remapped: ExitCodes::default(),
+            verbosity: Level::Problem as u8,
+        }
+    }
+}
+
+/// Where the options ended.
+#[derive(PartialEq, Eq, Debug)]
+pub enum End {
+    /// At the first word that is no option, which has this index.
+    Word(usize),
+    /// At `--`; the next word has this index, if there is one.
+    Separator(usize),
+    /// With the last word.
+    Words,
+    /// At an option that asks for a page and nothing else.
+    Page(Page),
+}
+
+/// What can be printed instead of running a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Page {
+    /// `-h`
+    Help,
+    /// `-V`
+    Version,
+    /// `-l`
+    License,
+}
+
+/// An option used wrongly, to be told in one line.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Mistake<'a> {
+    name: Name<'a>,
+    value: Option<&'a [u8]>,
+    why: &'static str,
+}
+
+impl Show for Mistake<'_> {
+    fn show(&self, line: &mut Line) {
+        match self.name {
+            Name::Short(letter) => {
+                line.text("-");
+                Word(&[letter]).show(line);
+            }
+            Name::Long(name) => {
+                line.text("--");
+                Word(name).show(line);
+            }
+            Name::Bare(word) => Word(word).show(line),
+        }
+        if let Some(value) = self.value {
+            line.text(" ");
+            Word(value).show(line);
+        }
+        line.text(": ");
+        line.text(self.why);
+    }
+}
+
+/// An option as the user spelled it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Name<'a> {
+    Short(u8),
+    Long(&'a [u8]),
+    Bare(&'a [u8]),
+}
+
+#[derive(Clone, Copy)]
+enum Act {
+    Scope(Scope),
+    Rewrite,
+    ParentDeathSignal,
+    Subreaper,
+    Mirror,
+    RemapExit,
+    Verbose,
+    Page(Page),
+}
+
+/// One row of the table of options.
+struct Spec {
+    short: u8,
+    long: &'static str,
+    /// What its value is called, where it takes one.
+    value: Option<&'static str>,
+    help: &'static str,
+    act: Act,
+}
+
+impl Spec {
+    const fn flag(short: u8, long: &'static str, act: Act, help: &'static str) -> Self {
+        Self { short, long, value: None, help, act }
+    }
+
+    const fn taking(
+        value: &'static str,
+        short: u8,
+        long: &'static str,
+        act: Act,
+        help: &'static str,
+    ) -> Self {
+        Self { short, long, value: Some(value), help, act }
+    }
+}
+
+const OPTIONS: [Spec; 12] = [
+    Spec::flag(b'c', "single-child", Act::Scope(Scope::Command), "forward signals to the command alone"),
+    Spec::flag(b'g', "group", Act::Scope(Scope::Group), "forward to its process group (the default)"),
+    Spec::flag(b'A', "all", Act::Scope(Scope::Everything), "forward to everything that runs below sexton"),
+    Spec::taking(
+        "FROM:TO",
+        b'r',
+        "rewrite",
+        Act::Rewrite,
+        "forward TO in place of FROM; 0 drops it",
+    ),
+    Spec::taking(
+        "SIG",
+        b'p',
+        "parent-death-signal",
+        Act::ParentDeathSignal,
+        "receive SIG when the parent dies",
+    ),
+    Spec::flag(b's', "subreaper", Act::Subreaper, "adopt orphans when not PID 1 (the default)"),
+    Spec::flag(b'm', "mirror-signal", Act::Mirror, "when not PID 1, die of the command's signal"),
+    Spec::taking("CODE", b'e', "remap-exit", Act::RemapExit, "exit 0 instead of CODE (0-255)"),
+    Spec::flag(b'v', "verbose", Act::Verbose, "say more on standard error, up to -vvv"),
+    Spec::flag(b'h', "help", Act::Page(Page::Help), "print this help and exit"),
+    Spec::flag(b'V', "version", Act::Page(Page::Version), "print the version and exit"),
+    Spec::flag(b'l', "license", Act::Page(Page::License), "print the license and exit (-L as well)"),
+];
+
+impl Settings {
+    /// Reads options from `words` up to the first word that is none.
+    pub fn read<'a>(&mut self, words: impl Iterator<Item = &'a [u8]>) -> Result<End, Mistake<'a>> {
+        let mut words = Counted { words, count: 0 };
+        while let Some(word) = words.next() {
+            let page = match word {
+                [b'-', b'-'] => return Ok(End::Separator(words.count)),
+                [b'-', b'-', long @ ..] => self.long_option(long, &mut words)?,
+                [b'-', bundle @ ..] if !bundle.is_empty() => self.short_options(bundle, &mut words)?,
+                _ => return Ok(End::Word(words.count - 1)),
+            };
+            if let Some(page) = page {
+                return Ok(End::Page(page));
+            }
+        }
+        Ok(End::Words)
+    }
+
+    /// Reads `SEXTON_OPTIONS`: options only, separated by white space.
+    pub fn read_variable<'a>(&mut self, value: &'a [u8]) -> Result<Option<Page>, Mistake<'a>> {
+        let words = || value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let index = match self.read(words())? {
+            End::Words => return Ok(None),
+            End::Page(page) => return Ok(Some(page)),
+            End::Word(index) => index,
+            End::Separator(next) => next - 1,
+        };
+        let name = Name::Bare(words().nth(index).unwrap_or_default());
+        Err(Mistake { name, value: None, why: "not an option" })
+    }
+
+    fn long_option<'a>(
+        &mut self,
+        word: &'a [u8],
+        words: &mut impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Option<Page>, Mistake<'a>> {
+        let mut halves = word.splitn(2, |byte| *byte == b'=');
+        let name = Name::Long(halves.next().unwrap_or_default());
+        let attached = halves.next();
+        let Some(spec) = OPTIONS.iter().find(|spec| Name::Long(spec.long.as_bytes()) == name) else {
+            return Err(Mistake { name, value: None, why: UNKNOWN });
+        };
+        if spec.value.is_none() && attached.is_some() {
+            return Err(Mistake { name, value: None, why: "takes no value" });
+        }
+        self.apply(spec, name, attached, words)
+    }
+
+    /// A bundle of letters, the last of which may be followed by its value.
+    fn short_options<'a>(
+        &mut self,
+        mut bundle: &'a [u8],
+        words: &mut impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Option<Page>, Mistake<'a>> {
+        while let [letter, rest @ ..] = bundle {
+            let name = Name::Short(*letter);
+            // tini has -l for its license, others have -L.
+            let short = if *letter == b'L' { b'l' } else { *letter };
+            let Some(spec) = OPTIONS.iter().find(|spec| spec.short == short) else {
+                return Err(Mistake { name, value: None, why: UNKNOWN });
+            };
+            let (attached, next) = match spec.value {
+                Some(_) if !rest.is_empty() => (Some(rest), [].as_slice()),
+                _ => (None, rest),
+            };
+            let page = self.apply(spec, name, attached, words)?;
+            if page.is_some() {
+                return Ok(page);
+            }
+            bundle = next;
+        }
+        Ok(None)
+    }
+
+    fn apply<'a>(
+        &mut self,
+        spec: &Spec,
+        name: Name<'a>,
+        attached: Option<&'a [u8]>,
+        words: &mut impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Option<Page>, Mistake<'a>> {
+        let value = match spec.value {
+            None => &[],
+            Some(_) => match attached.or_else(|| words.next()) {
+                Some(value) => value,
+                None => return Err(Mistake { name, value: None, why: "needs a value" }),
+            },
+        };
+        let wrong = |why| Err(Mistake { name, value: Some(value), why });
+        match spec.act {
+            Act::Scope(scope) => self.scope = scope,
+            Act::Rewrite => {
+                if let Err(why) = self.rewrites.add(value) {
+                    return wrong(why);
+                }
+            }
+            Act::ParentDeathSignal => match Signal::parse(value) {
+                Some(signal) => self.parent_death_signal = Some(signal),
+                None => return wrong("not a signal"),
+            },
+            // Every sexton that is not PID 1 is a subreaper.
+            Act::Subreaper => {}
+            Act::Mirror => self.mirror = true,
+            Act::RemapExit => match number::decimal(value).map(u8::try_from) {
+                Some(Ok(code)) => self.remapped.insert(code),
+                _ => return wrong("not an exit code (0-255)"),
+            },
+            Act::Verbose => self.verbosity = self.verbosity.saturating_add(1),
+            Act::Page(page) => return Ok(Some(page)),
+        }
+        Ok(None)
+    }
+}
+
+const UNKNOWN: &str = "unknown option (see sexton --help)";
+
+/// An iterator that knows how many words were taken from it.
+struct Counted<I> {
+    words: I,
+    count: usize,
+}
+
+impl<I: Iterator> Iterator for Counted<I> {
+    type Item = I::Item;
+
+    fn next(&mut self) -> Option<I::Item> {
+        let word = self.words.next()?;
+        self.count += 1;
+        Some(word)
+    }
+}
+
+impl Page {
+    /// Writes the page to standard output.
+    pub fn print(self) -> Result<(), Errno> {
+        match self {
+            Page::Help => help(),
+            Page::Version => print(&[&"sexton ", &env!("CARGO_PKG_VERSION"), &env!("SEXTON_COMMIT")]),
+            Page::License => sys::write_to_stdout(include_bytes!("../LICENSE")),
+        }
+    }
+}
+
+fn help() -> Result<(), Errno> {
+    print(&[&"\
+Usage: sexton [OPTION]... [--] COMMAND [ARG]...
+PID 1 for containers: start COMMAND, forward every signal to it, reap every
+orphan, and exit as it did.
+"])?;
+    for spec in &OPTIONS {
+        print(&[&Row(spec)])?;
+    }
+    print(&[&"
+A signal is a number, a name (TERM, sigterm) or RTMIN+N, RTMAX-N (34 to 64).
+SEXTON_OPTIONS holds options that are read before those of the command line."])?;
+    print(&[&"
+Exit status: the command's own, 128+N if signal N killed it; 127 command not
+found, 126 found but not executable, 125 sexton failed or was used wrongly."])
+}
+
+/// One option in the help.
+struct Row(&'static Spec);
+
+impl Show for Row {
+    fn show(&self, line: &mut Line) {
+        let Spec { short, long, value, help, .. } = self.0;
+        line.text("  -");
+        line.bytes(&[*short]);
+        line.text(", --");
+        line.text(long);
+        let value = value.unwrap_or_default();
+        if !value.is_empty() {
+            line.text(" ");
+            line.text(value);
+        }
+        let width = long.len() + value.len() + usize::from(!value.is_empty());
+        for _ in width..Self::COLUMN {
+            line.text(" ");
+        }
+        line.text(help);
+    }
+}
+
+impl Row {
+    /// Wide enough for the longest option with its value, and two spaces.
+    const COLUMN: usize = "parent-death-signal SIG  ".len();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::shown;
+    use proptest::prelude::*;
+
+    fn read<'a>(words: &[&'a str]) -> (Settings, Result<End, Mistake<'a>>) {
+        let mut settings = Settings::default();
+        let end = settings.read(words.iter().map(|word| word.as_bytes()));
+        (settings, end)
+    }
+
+    fn accepted(words: &[&str]) -> (Settings, End) {
+        let (settings, end) = read(words);
+        (settings, end.unwrap())
+    }
+
+    fn refused(words: &[&str]) -> String {
+        String::from_utf8(shown(&read(words).1.unwrap_err())).unwrap()
+    }
+
+    fn signal(name: &str) -> Signal {
+        Signal::parse(name.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn options_end_at_the_first_other_word_or_at_two_dashes() {
+        assert_eq!(accepted(&["ls", "-l"]).1, End::Word(0));
+        assert_eq!(accepted(&["-v", "ls", "-l"]).1, End::Word(1));
+        assert_eq!(accepted(&["-v", "--", "-v"]).1, End::Separator(2));
+        assert_eq!(accepted(&["-"]).1, End::Word(0));
+        assert_eq!(accepted(&[""]).1, End::Word(0));
+        assert_eq!(accepted(&[]).1, End::Words);
+        assert_eq!(accepted(&["-v", "--"]).1, End::Separator(2));
+    }
+
+    #[test]
+    fn values_are_attached_or_separate() {
+        for words in [
+            &["-pTERM", "x"][..],
+            &["-p", "TERM", "x"],
+            &["--parent-death-signal=TERM", "x"],
+            &["--parent-death-signal", "TERM", "x"],
+            &["-mvpTERM", "x"],
+            &["-mvp", "15", "x"],
+        ] {
+            let (settings, end) = accepted(words);
+            assert_eq!(settings.parent_death_signal, Some(signal("TERM")), "{words:?}");
+            assert_eq!(end, End::Word(words.len() - 1), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn short_flags_bundle() {
+        let (settings, _) = accepted(&["-vvmA", "-v"]);
+        assert_eq!(settings.verbosity, 3);
+        assert!(settings.mirror);
+        assert_eq!(settings.scope, Scope::Everything);
+    }
+
+    #[test]
+    fn the_last_scope_wins() {
+        assert_eq!(accepted(&["-c", "-A", "-g"]).0.scope, Scope::Group);
+        assert_eq!(accepted(&["-Ac"]).0.scope, Scope::Command);
+        assert_eq!(accepted(&["--single-child", "--all"]).0.scope, Scope::Everything);
+    }
+
+    #[test]
+    fn repeatable_options_add_up() {
+        let (settings, _) = accepted(&["-e143", "-e", "0", "--remap-exit=7", "-r", "TERM:QUIT", "-rHUP:0"]);
+        assert!([143, 0, 7].iter().all(|code| settings.remapped.contains(*code)));
+        assert!(!settings.remapped.contains(1));
+        assert_eq!(settings.rewrites.apply(signal("TERM")), Some(signal("QUIT")));
+        assert_eq!(settings.rewrites.apply(signal("HUP")), None);
+    }
+
+    #[test]
+    fn a_page_is_printed_at_once() {
+        for words in [&["-h"][..], &["-vh", "--nonsense"], &["--help", "x"]] {
+            assert_eq!(accepted(words).1, End::Page(Page::Help));
+        }
+        assert_eq!(accepted(&["-L"]).1, End::Page(Page::License));
+        assert_eq!(accepted(&["-V"]).1, End::Page(Page::Version));
+    }
+
+    #[test]
+    fn every_mistake_names_the_word() {
+        for (words, text) in [
+            (&["-q", "x"][..], "-q: unknown option (see sexton --help)"),
+            (&["-vq", "x"], "-q: unknown option (see sexton --help)"),
+            (&["--quux=1", "x"], "--quux: unknown option (see sexton --help)"),
+            (&["--verbos", "x"], "--verbos: unknown option (see sexton --help)"),
+            (&["--=", "x"], "--: unknown option (see sexton --help)"),
+            (&["--verbose=2", "x"], "--verbose: takes no value"),
+            (&["-p"], "-p: needs a value"),
+            (&["--rewrite"], "--rewrite: needs a value"),
+            (&["-p", "FOO", "x"], "-p FOO: not a signal"),
+            (&["-p", "0", "x"], "-p 0: not a signal"),
+            (&["--parent-death-signal=", "x"], "--parent-death-signal : not a signal"),
+            (&["-e256", "x"], "-e 256: not an exit code (0-255)"),
+            (&["-e", "-1", "x"], "-e -1: not an exit code (0-255)"),
+            (&["-r", "TERM", "x"], "-r TERM: not FROM:TO"),
+            (&["-r", "TERM:", "x"], "-r TERM:: TO is not a signal or 0"),
+            (&["-r", "0:TERM", "x"], "-r 0:TERM: FROM is not a signal"),
+            (&["-r", "KILL:TERM", "x"], "-r KILL:TERM: FROM is never forwarded"),
+        ] {
+            assert_eq!(refused(words), text);
+        }
+    }
+
+    #[test]
+    fn the_variable_holds_options_only() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.read_variable(b" -vv\t-p\n TERM  -A "), Ok(None));
+        assert_eq!(settings.verbosity, 2);
+        assert_eq!(settings.scope, Scope::Everything);
+        assert_eq!(settings.read_variable(b""), Ok(None));
+        assert_eq!(settings.read_variable(b"-h"), Ok(Some(Page::Help)));
+        for (value, text) in [
+            (&b"-v ls"[..], "ls: not an option"),
+            (b"-v -- -v", "--: not an option"),
+            (b"-p", "-p: needs a value"),
+            (b"-p 'TERM'", "-p 'TERM': not a signal"),
+        ] {
+            let mistake = Settings::default().read_variable(value).unwrap_err();
+            assert_eq!(String::from_utf8(shown(&mistake)).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn every_option_has_names_of_its_own_and_a_line_in_the_help() {
+        for (index, spec) in OPTIONS.iter().enumerate() {
+            assert!(spec.short.is_ascii_alphabetic());
+            assert!(spec.long.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", spec.long);
+            assert!(!spec.help.is_empty() && spec.help.is_ascii());
+            for other in &OPTIONS[index + 1..] {
+                assert!(spec.short != other.short && spec.long != other.long, "{}", spec.long);
+            }
+            assert!(shown(&Row(spec)).len() <= 80, "{} does not fit a terminal", spec.long);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_words_make_it_panic(words in proptest::collection::vec(any::<Vec<u8>>(), 0..6)) {
+            let _ = Settings::default().read(words.iter().map(Vec::as_slice));
+        }
+
+        #[test]
+        fn no_near_miss_makes_it_panic(words in proptest::collection::vec("-{0,2}[a-zA-Z:=0-9-]{0,24}", 0..6)) {
+            if let Err(mistake) = Settings::default().read(words.iter().map(String::as_bytes)) {
+                prop_assert!(!shown(&mistake).is_empty());
+            }
+        }
+
+        #[test]
+        fn no_variable_makes_it_panic(value in any::<Vec<u8>>()) {
+            let _ = Settings::default().read_variable(&value);
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Forwarding: which signal goes on, as what, and to whom.
+
+#![forbid(unsafe_code)]
+
+use std::cell::Cell;
+
+use nix::errno::Errno;
+use nix::unistd::{Pid, getpgid};
+
+use crate::message::{Level, Log, Show};
+use crate::procfs;
+use crate::signal::Signal;
+use crate::sys::{self, Received};
+
+/// Who gets the signals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// The command alone.
+    Command,
+    /// The command's process group.
+    Group,
+    /// As PID 1 all of the namespace, else every descendant.
+    Everything,
+}
+
+/// What each signal is forwarded as.
+pub struct Rewrites([u8; 65]);
+
+impl Default for Rewrites {
+    fn default() -> Self {
+        let mut table = [0; 65];
+        for (number, entry) in (0..).zip(&mut table) {
+            *entry = number;
+        }
+        Self(table)
+    }
+}
+
+impl Rewrites {
+    /// Takes a `FROM:TO`, or says why not. TO may be 0, for nothing.
+    pub fn add(&mut self, rule: &[u8]) -> Result<(), &'static str> {
+        let mut halves = rule.splitn(2, |byte| *byte == b':');
+        let (Some(from), Some(to)) = (halves.next(), halves.next()) else {
+            return Err("not FROM:TO");
+        };
+        let from = Signal::parse(from).ok_or("FROM is not a signal")?;
+        if matches!(from, Signal::KILL | Signal::STOP | Signal::CHLD) {
+            return Err("FROM is never forwarded");
+        }
+        let to = match to {
+            b"0" => 0,
+            name => Signal::parse(name).ok_or("TO is not a signal or 0")?.number(),
+        };
+        if let Some(entry) = self.0.get_mut(from.number() as usize) {
+            *entry = to as u8;
+        }
+        Ok(())
+    }
+
+    /// What to forward when `signal` arrives; None where it is to be dropped.
+    pub fn apply(&self, signal: Signal) -> Option<Signal> {
+        let entry = self.0.get(signal.number() as usize)?;
+        Signal::new(i32::from(*entry))
+    }
+}
+
+/// Whether a signal was meant for the command. Three kinds are not:
+///
+/// - SIGCHLD is about sexton's own children.
+/// - The terminal's driver raises TSTP, TTIN and TTOU against whoever is in its
+///   process group, that is against sexton itself; the command gets its own. Then
+///   `si_code` is SI_KERNEL, and from a process it is never positive
+///   (`sigaction(2)`).
+/// - SIGPIPE and SIGXFSZ that sexton raised by writing a message.
+pub fn is_for_the_command(received: Received, own_pid: Pid) -> bool {
+    match received.signal {
+        Signal::CHLD => false,
+        Signal::TSTP | Signal::TTIN | Signal::TTOU => received.sent_by_a_process(),
+        _ => received.sender() != Some(own_pid),
+    }
+}
+
+/// Sends signals on.
+pub struct Forwarder<'a> {
+    /// To whom.
+    pub scope: Scope,
+    /// The command, which leads the process group of the same number.
+    pub command: Pid,
+    /// Our own PID.
+    pub own_pid: Pid,
+    /// Where failures are told.
+    pub log: &'a Log,
+    /// Whether one was told: a signal that repeats must not flood the log.
+    pub refusal_told: Cell<bool>,
+}
+
+impl Forwarder<'_> {
+    /// Sends `signal` to those it is for. Must not be called once the command has
+    /// been reaped: its PID may then be somebody else's.
+    pub fn send(&self, signal: Signal) {
+        self.log.say(Level::Debug, &[&"forwarding ", &signal]);
+        let sent = match self.scope {
+            Scope::Command => sys::kill(self.command, signal),
+            Scope::Group => self.send_to_group(signal),
+            Scope::Everything if self.own_pid == INIT => sys::kill_everything(signal),
+            Scope::Everything => match procfs::signal_descendants(self.own_pid, signal) {
+                // Without a /proc of our namespace only the group is known.
+                Err(Errno::ENOSYS) => {
+                    self.tell_once(signal, &"no /proc to find descendants in");
+                    self.send_to_group(signal)
+                }
+                sent => sent,
+            },
+        };
+        match sent {
+            // Whoever it was for is gone, or about to be.
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(reason) => self.tell_once(signal, &reason),
+        }
+    }
+
+    /// A command that left its process group is still the one to be told to stop.
+    fn send_to_group(&self, signal: Signal) -> Result<(), Errno> {
+        let sent = sys::kill_group(self.command, signal);
+        match getpgid(Some(self.command)) {
+            Ok(group) if group != self.command => sys::kill(self.command, signal),
+            _ => sent,
+        }
+    }
+
+    fn tell_once(&self, signal: Signal, reason: &dyn Show) {
+        if !self.refusal_told.replace(true) {
+            self.log.say(Level::Problem, &[&"forwarding ", &signal, &": ", reason]);
+        }
+    }
+}
+
+/// The PID that makes a process the init of its namespace
+/// (`pid_namespaces(7)`).
+pub const INIT: Pid = Pid::from_raw(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn signal(name: &str) -> Signal {
+        Signal::parse(name.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn without_rules_every_signal_stays_itself() {
+        let rewrites = Rewrites::default();
+        for number in 1..=64 {
+            let signal = Signal::new(number).unwrap();
+            assert_eq!(rewrites.apply(signal), Some(signal));
+        }
+    }
+
+    #[test]
+    fn rules_do_not_chain_and_the_last_one_wins() {
+        let mut rewrites = Rewrites::default();
+        for rule in ["HUP:USR1", "HUP:TERM", "TERM:QUIT", "RTMIN+3:INT", "USR1:0", "INT:KILL"] {
+            rewrites.add(rule.as_bytes()).unwrap();
+        }
+        assert_eq!(rewrites.apply(signal("HUP")), Some(signal("TERM")));
+        assert_eq!(rewrites.apply(signal("TERM")), Some(signal("QUIT")));
+        assert_eq!(rewrites.apply(signal("37")), Some(signal("INT")));
+        assert_eq!(rewrites.apply(signal("USR1")), None);
+        assert_eq!(rewrites.apply(signal("INT")), Some(Signal::KILL));
+    }
+
+    #[test]
+    fn rules_for_what_never_arrives_are_refused() {
+        for rule in
+            ["KILL:TERM", "19:TERM", "CHLD:0", "TERM", "", ":", "TERM:FOO", "TERM:QUIT:HUP", "TERM:00"]
+        {
+            assert!(Rewrites::default().add(rule.as_bytes()).is_err(), "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_is_forwarded() {
+        let own = Pid::from_raw(7);
+        let forwarded = |name, code, sender| {
+            is_for_the_command(Received::new(signal(name), code, Pid::from_raw(sender)), own)
+        };
+        assert!(forwarded("TERM", libc::SI_USER, 1));
+        assert!(forwarded("TERM", libc::SI_USER, 0), "from outside the namespace");
+        assert!(forwarded("SEGV", libc::SI_TKILL, 1));
+        assert!(forwarded("RTMIN", libc::SI_QUEUE, 1));
+        assert!(forwarded("HUP", libc::SI_KERNEL, 0));
+        assert!(!forwarded("CHLD", libc::SI_USER, 1));
+        for stop in ["TSTP", "TTIN", "TTOU"] {
+            assert!(forwarded(stop, libc::SI_USER, 1));
+            assert!(forwarded(stop, libc::SI_QUEUE, 1));
+            assert!(!forwarded(stop, libc::SI_KERNEL, 0));
+        }
+        assert!(!forwarded("PIPE", libc::SI_USER, 7), "raised by a message of our own");
+        assert!(forwarded("PIPE", libc::SI_USER, 8));
+    }
+
+    proptest! {
+        #[test]
+        fn no_rule_makes_it_panic(rule in any::<Vec<u8>>()) {
+            let _ = Rewrites::default().add(&rule);
+        }
+    }
+}

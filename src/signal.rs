@@ -1,0 +1,251 @@
+//! Signals as numbers from 1 to 64, and their names.
+//!
+//! A signal is no enum here: the real-time ones have no names of their own, and
+//! types that leave them out (`nix::sys::signal::Signal`) lose what they cannot
+//! say.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::c_int;
+
+use signal_hook::low_level::signal_name;
+
+use crate::message::{Line, Show};
+use crate::number;
+
+/// The first real-time signal that programs use. The kernel has 32 and 33 as
+/// well, which C libraries keep to themselves (`signal(7)`); what they then call
+/// SIGRTMIN is 34 with glibc and 35 with musl, and containers mean 34.
+const RTMIN: u8 = 34;
+/// The last signal of all; Linux has 64 on every architecture but MIPS.
+const RTMAX: u8 = 64;
+
+/// A signal: a number from 1 to 64.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Signal(u8);
+
+impl Signal {
+    /// SIGABRT, 6.
+    pub const ABRT: Self = Self(libc::SIGABRT as u8);
+    /// SIGKILL, 9.
+    pub const KILL: Self = Self(libc::SIGKILL as u8);
+    /// SIGCHLD, 17.
+    pub const CHLD: Self = Self(libc::SIGCHLD as u8);
+    /// SIGSTOP, 19.
+    pub const STOP: Self = Self(libc::SIGSTOP as u8);
+    /// SIGTSTP, 20.
+    pub const TSTP: Self = Self(libc::SIGTSTP as u8);
+    /// SIGTTIN, 21.
+    pub const TTIN: Self = Self(libc::SIGTTIN as u8);
+    /// SIGTTOU, 22.
+    pub const TTOU: Self = Self(libc::SIGTTOU as u8);
+
+    /// The signal with this number, if there is one.
+    pub fn new(number: c_int) -> Option<Self> {
+        match u8::try_from(number) {
+            Ok(number @ 1..=RTMAX) => Some(Self(number)),
+            _ => None,
+        }
+    }
+
+    /// Its number, 1 to 64.
+    pub fn number(self) -> c_int {
+        c_int::from(self.0)
+    }
+
+    /// Reads a signal as users write it: a number (`15`), a name with or without
+    /// `SIG` in any case (`TERM`, `sigterm`), or one relative to the real-time
+    /// range (`RTMIN+3`, `RTMAX-1`).
+    ///
+    /// ```
+    /// # use sexton::signal::Signal;
+    /// assert_eq!(Signal::parse(b"sigterm"), Signal::new(15));
+    /// assert_eq!(Signal::parse(b"RTMIN+3"), Signal::new(37));
+    /// assert_eq!(Signal::parse(b"0"), None);
+    /// ```
+    pub fn parse(word: &[u8]) -> Option<Self> {
+        if let Some(number) = number::decimal(word) {
+            return Self::new(c_int::try_from(number).ok()?);
+        }
+        let name = strip_prefix_ignoring_case(word, b"SIG").unwrap_or(word);
+        if let Some(offset) = strip_prefix_ignoring_case(name, b"RTMIN") {
+            return Self::real_time(RTMIN, offset, b'+');
+        }
+        if let Some(offset) = strip_prefix_ignoring_case(name, b"RTMAX") {
+            return Self::real_time(RTMAX, offset, b'-');
+        }
+        for alias in ALIASES {
+            if name.eq_ignore_ascii_case(alias.name) {
+                return Some(alias.signal);
+            }
+        }
+        (1..RTMIN)
+            .map(Self)
+            .find(|signal| signal.name().is_some_and(|known| name.eq_ignore_ascii_case(known)))
+    }
+
+    /// RTMIN or RTMAX, moved into the range between them by a signed number.
+    fn real_time(end: u8, offset: &[u8], direction: u8) -> Option<Self> {
+        let distance = match offset {
+            [] => 0,
+            [sign, digits @ ..] if *sign == direction => number::decimal(digits)?,
+            _ => return None,
+        };
+        if distance > u32::from(RTMAX - RTMIN) {
+            return None;
+        }
+        let number = match direction {
+            b'+' => u32::from(end) + distance,
+            _ => u32::from(end) - distance,
+        };
+        Self::new(c_int::try_from(number).ok()?)
+    }
+
+    /// The name of a signal that is not a real-time one, without `SIG`.
+    fn name(self) -> Option<&'static [u8]> {
+        let known = match self.number() {
+            // Two that signal-hook does not name, as not every Unix has them.
+            libc::SIGSTKFLT => "SIGSTKFLT",
+            libc::SIGPWR => "SIGPWR",
+            number => signal_name(number)?,
+        };
+        known.as_bytes().strip_prefix(b"SIG")
+    }
+}
+
+/// Prints the name that [`Signal::parse`] reads: `SIGTERM`, `SIGRTMIN+3`, and
+/// the bare number for 32 and 33, which have none.
+impl Show for Signal {
+    fn show(&self, line: &mut Line) {
+        let (base, distance) = match self.0 {
+            RTMIN => ("SIGRTMIN", 0),
+            RTMAX => ("SIGRTMAX", 0),
+            // Counted from the nearer end, as `kill -l` does.
+            number @ RTMIN..=49 => ("SIGRTMIN+", number - RTMIN),
+            number @ 50..RTMAX => ("SIGRTMAX-", RTMAX - number),
+            number => match self.name() {
+                Some(name) => {
+                    line.text("SIG");
+                    return line.bytes(name);
+                }
+                None => return line.number(u64::from(number)),
+            },
+        };
+        line.text(base);
+        if distance > 0 {
+            line.number(u64::from(distance));
+        }
+    }
+}
+
+/// Second names of the same signals (`signal(7)`).
+const ALIASES: [Alias; 3] = [
+    Alias { name: b"CLD", signal: Signal::CHLD },
+    Alias { name: b"IOT", signal: Signal::ABRT },
+    Alias { name: b"POLL", signal: Signal(libc::SIGIO as u8) },
+];
+
+struct Alias {
+    name: &'static [u8],
+    signal: Signal,
+}
+
+fn strip_prefix_ignoring_case<'a>(word: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = word.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::shown;
+    use proptest::prelude::*;
+
+    fn parse(word: &str) -> Option<c_int> {
+        Signal::parse(word.as_bytes()).map(Signal::number)
+    }
+
+    #[test]
+    fn names_numbers_and_case() {
+        for word in ["15", "TERM", "term", "SIGTERM", "SigTerm", "015"] {
+            assert_eq!(parse(word), Some(15), "{word}");
+        }
+        for (word, number) in
+            [("HUP", 1), ("IOT", 6), ("CLD", 17), ("STKFLT", 16), ("POLL", 29), ("PWR", 30), ("SYS", 31)]
+        {
+            assert_eq!(parse(word), Some(number), "{word}");
+        }
+    }
+
+    #[test]
+    fn real_time_signals_count_from_34_and_64() {
+        for (word, number) in [
+            ("RTMIN", 34),
+            ("rtmin+3", 37),
+            ("SIGRTMIN+30", 64),
+            ("RTMAX", 64),
+            ("RTMAX-1", 63),
+            ("RTMAX-30", 34),
+            ("32", 32),
+        ] {
+            assert_eq!(parse(word), Some(number), "{word}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_no_signal() {
+        for word in [
+            "",
+            "0",
+            "65",
+            "-1",
+            "+1",
+            " 15",
+            "15 ",
+            "4294967311",
+            "SIG",
+            "SIGSIGTERM",
+            "SIG15",
+            "TERMS",
+            "RTMIN-1",
+            "RTMIN+",
+            "RTMIN+31",
+            "RTMIN3",
+            "RTMAX+1",
+            "RTMAX-31",
+            "RTMIN+4294967296",
+            "RT",
+            "NULL",
+            "EXIT",
+        ] {
+            assert_eq!(parse(word), None, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn every_signal_reads_back_as_it_is_printed() {
+        for number in 1..=64 {
+            let signal = Signal::new(number).unwrap();
+            assert_eq!(Signal::parse(&shown(&signal)), Some(signal));
+        }
+        assert_eq!(shown(&Signal(37)), b"SIGRTMIN+3");
+        assert_eq!(shown(&Signal(62)), b"SIGRTMAX-2");
+        assert_eq!(Signal::new(0), None);
+        assert_eq!(Signal::new(65), None);
+        assert_eq!(Signal::new(-1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_word_makes_it_panic(word in any::<Vec<u8>>()) {
+            let _ = Signal::parse(&word);
+        }
+
+        #[test]
+        fn what_it_accepts_it_prints_and_accepts_again(word in "(SIG)?([A-Z]{2,6}|RTM(IN|AX)[-+][0-9]{1,2}|[0-9]{1,2})") {
+            if let Some(signal) = Signal::parse(word.as_bytes()) {
+                prop_assert_eq!(Signal::parse(&shown(&signal)), Some(signal));
+            }
+        }
+    }
+}

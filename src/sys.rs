@@ -1,0 +1,577 @@
+//! The one module with unsafe code: single system calls and the memory that the
+//! kernel and C handed us, made safe to use. Policy lives elsewhere.
+//!
+//! What nix wraps well is called from there; here is what it cannot say. Raw
+//! system calls stand where a C library would hide something (signals 32 to 34)
+//! or allocate.
+
+use std::cell::UnsafeCell;
+use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, read, write};
+
+use crate::exit::Status;
+use crate::signal::Signal;
+
+/// The vector of arguments, as the kernel laid it out on the stack. It is never
+/// copied: the command's arguments are its tail.
+#[derive(Clone, Copy)]
+pub struct Arguments {
+    count: usize,
+    vector: *mut *mut c_char,
+}
+
+impl Arguments {
+    /// Takes `main`'s argc and argv.
+    ///
+    /// # Safety
+    ///
+    /// `vector` must point to `count` strings and a null pointer, all of which
+    /// live as long as the process and are written by nobody else.
+    pub unsafe fn new(count: c_int, vector: *mut *mut c_char) -> Self {
+        Self { count: usize::try_from(count).unwrap_or(0), vector }
+    }
+
+    /// The argument with this index; the program's own name is number 0.
+    pub fn get(self, index: usize) -> Option<&'static CStr> {
+        if index >= self.count {
+            return None;
+        }
+        // SAFETY: `new` was promised `count` strings that live for ever.
+        Some(unsafe { CStr::from_ptr(*self.vector.add(index)) })
+    }
+
+    /// The arguments from this index on.
+    pub fn from(self, first: usize) -> impl Iterator<Item = &'static CStr> {
+        (first..).map_while(move |index| self.get(index))
+    }
+}
+
+/// The vector of environment variables, as the kernel laid it out on the stack.
+#[derive(Clone, Copy)]
+pub struct Environment {
+    vector: *mut *mut c_char,
+}
+
+impl Environment {
+    /// Takes `main`'s envp.
+    ///
+    /// # Safety
+    ///
+    /// `vector` must point to strings and a null pointer, all of which live as
+    /// long as the process and are written by nobody else.
+    pub unsafe fn new(vector: *mut *mut c_char) -> Self {
+        Self { vector }
+    }
+
+    fn entry(self, index: usize) -> Option<&'static CStr> {
+        // SAFETY: callers count up from 0 and stop at the null pointer, which
+        // `new` was promised; what stands before it are strings that live for
+        // ever.
+        unsafe {
+            let string = *self.vector.add(index);
+            if string.is_null() { None } else { Some(CStr::from_ptr(string)) }
+        }
+    }
+
+    /// The index and the value of the first variable with this name.
+    pub fn find(self, name: &str) -> Option<(usize, &'static [u8])> {
+        let entries = (0..).map_while(|index| Some((index, self.entry(index)?)));
+        for (index, entry) in entries {
+            let value = entry.to_bytes().strip_prefix(name.as_bytes());
+            if let Some([b'=', value @ ..]) = value {
+                return Some((index, value));
+            }
+        }
+        None
+    }
+
+    /// The value of the first variable with this name.
+    pub fn get(self, name: &str) -> Option<&'static [u8]> {
+        self.find(name).map(|(_, value)| value)
+    }
+
+    /// Puts `parts`, joined, in place of the entry that [`Self::find`] found. There
+    /// is one place to compose it in, so this can hold for one entry at a time.
+    /// What does not fit is cut off.
+    pub fn replace(self, index: usize, parts: [&[u8]; 2]) {
+        // SAFETY: there is one thread, and a child that shares our memory runs
+        // only while we are suspended; nobody else has a reference to the place.
+        // Its last byte stays zero. `find` stops before the vector's null pointer.
+        unsafe {
+            let place = &mut *COMPOSED.0.get();
+            let places = place.iter_mut().rev().skip(1).rev();
+            for (to, from) in places.zip(parts.into_iter().flatten()) {
+                *to = *from;
+            }
+            *self.vector.add(index) = place.as_mut_ptr().cast();
+        }
+    }
+
+    /// Removes all variables with this name.
+    pub fn remove(self, name: &str) {
+        while let Some((index, _)) = self.find(name) {
+            self.close_gap(index);
+        }
+    }
+
+    /// Closes the gap over the entry that [`Self::find`] found.
+    fn close_gap(self, mut index: usize) {
+        // SAFETY: `find` stops before the null pointer; this stops with it.
+        unsafe {
+            while !(*self.vector.add(index)).is_null() {
+                *self.vector.add(index) = *self.vector.add(index + 1);
+                index += 1;
+            }
+        }
+    }
+}
+
+/// Where [`Environment::replace`] composes an entry: `LISTEN_PID=` and a PID fit.
+struct Composed(UnsafeCell<[u8; 32]>);
+
+// SAFETY: there is one thread; see `Environment::replace`.
+unsafe impl Sync for Composed {}
+
+static COMPOSED: Composed = Composed(UnsafeCell::new([0; 32]));
+
+/// Ends the process, with no handlers of the C library's in between.
+pub fn exit(code: u8) -> ! {
+    // SAFETY: has no memory effect.
+    unsafe { libc::_exit(c_int::from(code)) }
+}
+
+// --- Signals -----------------------------------------------------------------
+
+/// A signal mask in the kernel's form: bit N-1 is signal N.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SignalMask(u64);
+
+/// All 64, those that C libraries hide included.
+static ALL_SIGNALS: SignalMask = SignalMask(!0);
+
+impl SignalMask {
+    /// Its size, by which the kernel knows that the caller means the same.
+    const SIZE: usize = mem::size_of::<u64>();
+}
+
+/// Blocks all 64 signals and returns the mask that was in force. A C library's
+/// `sigprocmask` would leave out those that it keeps to itself.
+pub fn block_all_signals() -> SignalMask {
+    let mut old = SignalMask(0);
+    // SAFETY: both point to masks of the size that is given.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const ALL_SIGNALS,
+            &raw mut old,
+            SignalMask::SIZE,
+        );
+    }
+    old
+}
+
+/// Puts a mask in force.
+pub fn set_signal_mask(mask: SignalMask) {
+    // SAFETY: the mask has the size that is given; the old one is not asked for.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask,
+            ptr::null_mut::<SignalMask>(),
+            SignalMask::SIZE,
+        );
+    }
+}
+
+/// Sets how SIGCHLD is disposed of, and returns whether it was ignored.
+///
+/// Who ignores it has no zombies, hence no exit statuses to wait for
+/// (`wait(2)`, NOTES).
+pub fn ignore_sigchld(ignore: bool) -> bool {
+    let mut old = MaybeUninit::<libc::sigaction>::zeroed();
+    let mut new = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: zero bytes are a valid `sigaction`: default action, empty mask.
+    unsafe {
+        (*new.as_mut_ptr()).sa_sigaction = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
+        libc::sigaction(libc::SIGCHLD, new.as_ptr(), old.as_mut_ptr());
+        old.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// A signal that was waited for, and where it comes from.
+#[derive(Clone, Copy)]
+pub struct Received {
+    /// Which one.
+    pub signal: Signal,
+    code: c_int,
+    pid: Pid,
+}
+
+impl Received {
+    #[cfg(test)]
+    pub(crate) fn new(signal: Signal, code: c_int, pid: Pid) -> Self {
+        Self { signal, code, pid }
+    }
+
+    /// Whether a process sent it, as opposed to the kernel (`sigaction(2)`).
+    pub fn sent_by_a_process(self) -> bool {
+        self.code <= 0
+    }
+
+    /// Who sent it with `kill(2)`, or caused it by its own doing; PID 0 stands
+    /// for a process outside of our PID namespace.
+    pub fn sender(self) -> Option<Pid> {
+        (self.code == libc::SI_USER).then_some(self.pid)
+    }
+}
+
+/// Sleeps until a signal arrives, and takes it. Fails with EINTR when a debugger
+/// attaches or the process was stopped and continued (`signal(7)`).
+pub fn wait_for_signal() -> Result<Received, Errno> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: mask and siginfo are of the sizes that the kernel expects; no
+    // timeout is given.
+    let number = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            &raw const ALL_SIGNALS,
+            info.as_mut_ptr(),
+            ptr::null::<libc::timespec>(),
+            SignalMask::SIZE,
+        )
+    };
+    let number = Errno::result(number)?;
+    // SAFETY: it was zeroed, and the kernel wrote over that; where `si_code` is
+    // not one of those with a PID, other plain integers are read as one.
+    let (code, pid) = unsafe {
+        let info = info.assume_init();
+        (info.si_code, Pid::from_raw(info.si_pid()))
+    };
+    match Signal::new(number as c_int) {
+        Some(signal) => Ok(Received { signal, code, pid }),
+        None => Err(Errno::EINVAL),
+    }
+}
+
+/// Sends a signal to one process.
+pub fn kill(process: Pid, signal: Signal) -> Result<(), Errno> {
+    kill_raw(process.as_raw(), signal)
+}
+
+/// Sends a signal to all of a process group.
+pub fn kill_group(group: Pid, signal: Signal) -> Result<(), Errno> {
+    kill_raw(-group.as_raw(), signal)
+}
+
+/// Sends a signal to every process of the PID namespace but PID 1. For PID 1
+/// alone: to anybody else, `kill(-1)` means what it may signal at all.
+pub fn kill_everything(signal: Signal) -> Result<(), Errno> {
+    kill_raw(-1, signal)
+}
+
+/// `nix::sys::signal::kill` takes no real-time signal.
+fn kill_raw(target: libc::pid_t, signal: Signal) -> Result<(), Errno> {
+    // SAFETY: has no memory effect.
+    Errno::result(unsafe { libc::kill(target, signal.number()) }).map(drop)
+}
+
+/// A reference to a process that cannot turn into one to another process when the
+/// PID is used again (`pidfd_open(2)`, Linux 5.3).
+pub struct ProcessHandle(OwnedFd);
+
+impl ProcessHandle {
+    /// Takes hold of a process.
+    pub fn open(process: Pid) -> Result<Self, Errno> {
+        // SAFETY: has no memory effect.
+        let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0) };
+        let descriptor = Errno::result(descriptor as c_int)?;
+        // SAFETY: the kernel just made it, for us.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+    }
+
+    /// Sends it a signal.
+    pub fn kill(&self, signal: Signal) -> Result<(), Errno> {
+        // SAFETY: no siginfo is given, so no memory is read.
+        let sent = unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.0.as_raw_fd(),
+                signal.number(),
+                ptr::null::<libc::siginfo_t>(),
+                0 as c_uint,
+            )
+        };
+        Errno::result(sent).map(drop)
+    }
+}
+
+/// Asks for a signal when the parent dies (`PR_SET_PDEATHSIG(2const)`).
+pub fn set_parent_death_signal(signal: Signal) -> Result<(), Errno> {
+    // SAFETY: has no memory effect.
+    let set = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.number(), 0, 0, 0) };
+    Errno::result(set).map(drop)
+}
+
+/// Dies of a signal, leaving no core file: the command has left one already.
+/// Returns where that is not possible.
+pub fn die_of(signal: Signal) {
+    // Neither may fail the attempt. The limit is for core files, and where a
+    // program takes core dumps it is ignored: there it must be the flag (core(5)).
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    let _ = prctl::set_dumpable(false);
+    let emulated = signal_hook::low_level::emulate_default_handler(signal.number());
+    let known = emulated.is_ok();
+    // An `io::Error` might own something to be freed; this one is just a number.
+    mem::forget(emulated);
+    if known {
+        return;
+    }
+    // One that signal-hook does not know: a real-time signal, STKFLT or PWR.
+    let action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: zero bytes are a valid `sigaction`: default action, empty mask.
+    unsafe { libc::sigaction(signal.number(), action.as_ptr(), ptr::null_mut()) };
+    let _ = kill(Pid::this(), signal);
+    set_signal_mask(SignalMask(0));
+}
+
+// --- Children ----------------------------------------------------------------
+
+/// Reaps one child that has ended, whatever it is: `__WALL` finds those as well
+/// that were cloned without SIGCHLD, before this process became sexton. None
+/// where all children still run; ECHILD where there are none.
+pub fn reap() -> Result<Option<(Pid, Status)>, Errno> {
+    wait4(libc::WNOHANG)
+}
+
+/// Waits until a child ends, and reaps it.
+pub fn wait_and_reap() -> Result<(Pid, Status), Errno> {
+    wait4(0)?.ok_or(Errno::ECHILD)
+}
+
+/// All signals are blocked, so EINTR does not happen.
+fn wait4(options: c_int) -> Result<Option<(Pid, Status)>, Errno> {
+    let mut status = 0;
+    // SAFETY: `status` is there to be written; resource usage is not asked for.
+    let pid = unsafe { libc::wait4(-1, &raw mut status, options | libc::__WALL, ptr::null_mut()) };
+    match Errno::result(pid)? {
+        0 => Ok(None),
+        pid => Ok(Some((Pid::from_raw(pid), Status::from_raw(status)))),
+    }
+}
+
+/// The stack on which a child runs until it executes.
+#[repr(C, align(4096))]
+struct Stack(UnsafeCell<[u8; Stack::SIZE]>);
+
+// SAFETY: there is one thread, and it is suspended while the child uses the stack.
+unsafe impl Sync for Stack {}
+
+impl Stack {
+    /// A path of 4 KiB is composed on it; the rest is for call frames, which are
+    /// large in a debug build.
+    const SIZE: usize = 32 * 1024;
+}
+
+static STACK: Stack = Stack(UnsafeCell::new([0; Stack::SIZE]));
+
+/// Starts a child that runs `f` in our memory, on a stack of its own, while we
+/// are suspended until it executes a program or ends (`clone(2)`, CLONE_VM and
+/// CLONE_VFORK; what `posix_spawn` does inside). Nothing is copied, and what `f`
+/// writes is here for us to read.
+///
+/// In `f`, only what `signal-safety(7)` allows may be called: no allocation, no
+/// lock, no unwinding. That is so for all of this program's code.
+pub fn spawn_sharing_memory<F: FnMut() -> u8>(f: &mut F) -> Result<Pid, Errno> {
+    extern "C" fn run<F: FnMut() -> u8>(f: *mut c_void) -> c_int {
+        // SAFETY: `f` is the one handed to `clone` below, whose caller is
+        // suspended and does not touch it meanwhile.
+        c_int::from(unsafe { (*f.cast::<F>())() })
+    }
+    // SAFETY: the stack is ours alone (see `Stack`), large enough, and its end is
+    // aligned. Not sharing descriptors, directory and signal handlers (no
+    // CLONE_FILES, CLONE_FS, CLONE_SIGHAND) leaves ours as they are.
+    unsafe {
+        let bottom = STACK.0.get();
+        let pid = libc::clone(
+            run::<F>,
+            bottom.add(1).cast(),
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            ptr::from_mut(f).cast(),
+        );
+        let pid = Errno::result(pid)?;
+        // Nobody uses it any more: give its pages back. Where pages are larger
+        // than its alignment this may fail, at no harm.
+        libc::madvise(bottom.cast(), Stack::SIZE, libc::MADV_DONTNEED);
+        Ok(Pid::from_raw(pid))
+    }
+}
+
+/// Executes a program with the arguments from `first` on. Returns only where that
+/// failed, with the reason.
+pub fn execute(program: &CStr, arguments: Arguments, first: usize, environment: Environment) -> Errno {
+    // SAFETY: both vectors are as `execve(2)` wants them; `first` was the index of
+    // an argument.
+    unsafe {
+        libc::execve(
+            program.as_ptr(),
+            arguments.vector.add(first.min(arguments.count)).cast(),
+            environment.vector.cast(),
+        );
+    }
+    Errno::last()
+}
+
+/// Executes `/bin/sh` on a script, in place of the command that is argument
+/// number `command`: the slot before it becomes the shell's name, and its own the
+/// script's path. Ours is that slot in any case, as argument 0 is never a command.
+pub fn execute_by_shell(
+    script: &CStr,
+    arguments: Arguments,
+    command: usize,
+    environment: Environment,
+) -> Errno {
+    const SHELL: &CStr = c"/bin/sh";
+    let Some(before) = command.checked_sub(1).filter(|_| command < arguments.count) else {
+        return Errno::ENOEXEC;
+    };
+    // SAFETY: both slots are within the vector. Should the shell not be there,
+    // the command's name is put back, as the parent reads it to tell the failure.
+    unsafe {
+        let slot = arguments.vector.add(command);
+        let name = *slot;
+        *arguments.vector.add(before) = SHELL.as_ptr().cast_mut();
+        *slot = script.as_ptr().cast_mut();
+        let reason = execute(SHELL, arguments, before, environment);
+        *slot = name;
+        reason
+    }
+}
+
+// --- Descriptors -------------------------------------------------------------
+
+const STDOUT: BorrowedFd<'static> = standard(libc::STDOUT_FILENO);
+const STDERR: BorrowedFd<'static> = standard(libc::STDERR_FILENO);
+
+const fn standard(number: c_int) -> BorrowedFd<'static> {
+    // SAFETY: sexton never closes 0, 1 and 2. It may have been started without
+    // them; then the calls that use them fail with EBADF, which all callers heed.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// How long a message may wait for its reader.
+#[derive(Clone, Copy)]
+pub enum Patience {
+    /// Not at all.
+    None,
+    /// A second.
+    OneSecond,
+}
+
+/// Writes a line to standard error, if that can be done without blocking. Says
+/// whether it was.
+///
+/// A broken pipe is not written to: the SIGPIPE that follows would be blocked,
+/// taken, and be one more signal to tell from the command's.
+pub fn write_unless_it_blocks(line: &[u8], patience: Patience) -> bool {
+    let timeout = match patience {
+        Patience::None => PollTimeout::ZERO,
+        Patience::OneSecond => PollTimeout::from(1000_u16),
+    };
+    let mut descriptors = [PollFd::new(STDERR, PollFlags::POLLOUT)];
+    let ready = poll(&mut descriptors, timeout).is_ok();
+    let [descriptor] = descriptors;
+    if !ready || descriptor.revents() != Some(PollFlags::POLLOUT) {
+        return false;
+    }
+    // The command, or anyone who holds the same pipe, may fill it right now.
+    // This flag makes the kernel refuse rather than wait, for this write alone;
+    // where it does not know the flag (a terminal, an old kernel), poll's word
+    // is what there is.
+    match write_nowait(STDERR, line) {
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => write(STDERR, line).is_ok(),
+        written => written.is_ok(),
+    }
+}
+
+/// `pwritev2(2)` with RWF_NOWAIT, at the file's own offset. The offset is given
+/// in two halves, of which -1 twice is -1 on every architecture.
+fn write_nowait(descriptor: BorrowedFd, bytes: &[u8]) -> Result<(), Errno> {
+    let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let minus_one: c_long = -1;
+    // SAFETY: the kernel only reads the bytes of the one piece.
+    let written = unsafe {
+        libc::syscall(
+            libc::SYS_pwritev2,
+            descriptor.as_raw_fd(),
+            &raw const piece,
+            1 as c_long,
+            minus_one,
+            minus_one,
+            libc::RWF_NOWAIT,
+        )
+    };
+    Errno::result(written).map(drop)
+}
+
+/// Writes all bytes to standard output, waiting if need be.
+pub fn write_to_stdout(mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match write(STDOUT, bytes) {
+            Ok(0) => return Err(Errno::EIO),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(reason) => return Err(reason),
+        }
+    }
+    Ok(())
+}
+
+/// Closes every descriptor but 0, 1 and 2.
+///
+/// Before Linux 5.9, and under a seccomp filter that does not know the call, they
+/// are closed one by one up to the limit, which is bounded: some engines set it to
+/// a billion.
+pub fn close_all_but_standard() {
+    const FIRST: c_uint = 3;
+    const HIGHEST_TRIED: libc::rlim_t = 1 << 20;
+    // SAFETY: nothing in sexton holds a descriptor above 2 at this point.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, FIRST, c_uint::MAX, 0 as c_uint) == 0 {
+            return;
+        }
+        let mut limit = libc::rlimit { rlim_cur: HIGHEST_TRIED, rlim_max: 0 };
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        for descriptor in FIRST..limit.rlim_cur.min(HIGHEST_TRIED) as c_uint {
+            libc::close(descriptor as c_int);
+        }
+    }
+}
+
+/// The start of a file, as much as fits.
+pub fn read_start<'a>(path: &CStr, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let file = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let length = read(file, buffer).ok()?;
+    buffer.get(..length)
+}
+
+/// Reads entries of a directory into a buffer (`getdents64(2)`), as many as fit,
+/// and returns how many bytes they fill: 0 at the end.
+pub fn read_directory(directory: BorrowedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+    // SAFETY: the kernel writes no more than the buffer's length.
+    let length = unsafe {
+        libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
+    };
+    Errno::result(length).map(|length| length as usize)
+}
