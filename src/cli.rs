@@ -149,13 +149,7 @@ const OPTIONS: [Spec; 12] = [
     Spec::flag(b'c', "single-child", Act::Scope(Scope::Command), "forward signals to the command alone"),
     Spec::flag(b'g', "group", Act::Scope(Scope::Group), "forward to its process group (the default)"),
     Spec::flag(b'A', "all", Act::Scope(Scope::Everything), "forward to everything that runs below sexton"),
-    Spec::taking(
-        "FROM:TO",
-        b'r',
-        "rewrite",
-        Act::Rewrite,
-        "forward TO in place of FROM; 0 drops it",
-    ),
+    Spec::taking("FROM:TO", b'r', "rewrite", Act::Rewrite, "forward TO in place of FROM; 0 drops it"),
     Spec::taking(
         "SIG",
         b'p',

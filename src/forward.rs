@@ -76,7 +76,8 @@ pub fn is_for_the_command(received: Received, own_pid: Pid) -> bool {
     match received.signal {
         Signal::CHLD => false,
         Signal::TSTP | Signal::TTIN | Signal::TTOU => received.sent_by_a_process(),
-        _ => received.sender() != Some(own_pid),
+        Signal::PIPE | Signal::XFSZ => received.sender() != Some(own_pid),
+        _ => true,
     }
 }
 
@@ -197,7 +198,9 @@ mod tests {
             assert!(!forwarded(stop, libc::SI_KERNEL, 0));
         }
         assert!(!forwarded("PIPE", libc::SI_USER, 7), "raised by a message of our own");
+        assert!(!forwarded("XFSZ", libc::SI_USER, 7));
         assert!(forwarded("PIPE", libc::SI_USER, 8));
+        assert!(forwarded("TERM", libc::SI_USER, 7), "raised before this process became sexton");
     }
 
     proptest! {

@@ -29,6 +29,8 @@ impl Signal {
     pub const ABRT: Self = Self(libc::SIGABRT as u8);
     /// SIGKILL, 9.
     pub const KILL: Self = Self(libc::SIGKILL as u8);
+    /// SIGPIPE, 13.
+    pub const PIPE: Self = Self(libc::SIGPIPE as u8);
     /// SIGCHLD, 17.
     pub const CHLD: Self = Self(libc::SIGCHLD as u8);
     /// SIGSTOP, 19.
@@ -39,6 +41,9 @@ impl Signal {
     pub const TTIN: Self = Self(libc::SIGTTIN as u8);
     /// SIGTTOU, 22.
     pub const TTOU: Self = Self(libc::SIGTTOU as u8);
+
+    /// SIGXFSZ, 25.
+    pub const XFSZ: Self = Self(libc::SIGXFSZ as u8);
 
     /// The signal with this number, if there is one.
     pub fn new(number: c_int) -> Option<Self> {

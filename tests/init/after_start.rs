@@ -1,0 +1,133 @@
+//! What sexton holds while the command runs: nothing that it does not need.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{Init, play, shell, wait_until, words};
+
+crate::tests![
+    new it_keeps_the_standard_descriptors_only,
+    new it_leaves_its_working_directory,
+    new the_command_can_write_to_pid_1s_standard_output,
+    new it_stays_dumpable,
+    new an_idle_sexton_is_never_scheduled,
+    new a_full_standard_error_stops_nothing,
+    new lost_lines_are_counted,
+    new a_closed_or_broken_standard_error_stops_nothing,
+];
+
+fn it_keeps_the_standard_descriptors_only() {
+    let mut running = Init::pid1(&[]).given("open=3").given("open=50").start(play("receive"));
+    running.stdout.line();
+    wait_until("it is idle", || running.is_idle());
+    let mut held: Vec<_> = fs::read_dir(format!("/proc/{}/fd", running.pid)).unwrap().collect();
+    held.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
+    let names: Vec<_> = held.into_iter().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["0", "1", "2"]);
+}
+
+fn it_leaves_its_working_directory() {
+    let mut running = Init::pid1(&[]).given("cwd=/tmp").start(play("receive"));
+    running.stdout.line();
+    wait_until("it is idle", || running.is_idle());
+    assert_eq!(fs::read_link(format!("/proc/{}/cwd", running.pid)).unwrap().to_str(), Some("/"));
+}
+
+fn the_command_can_write_to_pid_1s_standard_output() {
+    let output = Init::pid1(&[]).run(shell("echo out > /proc/1/fd/1; echo err > /proc/1/fd/2"));
+    assert_eq!((output.stdout, output.stderr), (b"out\n".to_vec(), b"err\n".to_vec()));
+}
+
+/// Else its /proc/1/fd would be root's alone.
+fn it_stays_dumpable() {
+    let output = Init::pid1(&[]).run(shell("stat -c %u /proc/1/fd; id -u"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (owner, own) = text.trim().split_once('\n').unwrap();
+    assert_eq!(owner, own);
+}
+
+/// The one test that has to let time pass: it shows that nothing happens in it.
+fn an_idle_sexton_is_never_scheduled() {
+    let mut running = Init::pid1(&[]).start(play("receive"));
+    running.stdout.line();
+    wait_until("it is idle", || running.is_idle());
+    let switches =
+        || ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"].map(|name| running.status_field(name));
+    let before = switches();
+    assert!(!before[0].is_empty());
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(switches(), before);
+    assert!(running.is_idle());
+    // And it was not just stuck.
+    running.signal(libc::SIGUSR1);
+    assert_eq!(running.stdout.line(), "10");
+}
+
+fn a_full_standard_error_stops_nothing() {
+    // Nobody reads from the other end, which stays open.
+    let (reader, writer) = io::pipe().unwrap();
+    let mut command = play("orphans");
+    command.push("1500".into());
+    let (stdin, input) = io::pipe().unwrap();
+    let mut running = Init::pid1(&["-vvv"]).stdin(stdin).stderr(writer).start(command);
+    assert_eq!(running.stdout.line(), "left");
+    // More lines than a pipe of 64 KiB holds.
+    wait_until("all orphans are reaped", || running.children() == 1);
+    running.signal(libc::SIGUSR2);
+    drop(input);
+    assert_eq!(running.status().code(), Some(128 + 12));
+    drop(reader);
+}
+
+fn lost_lines_are_counted() {
+    let (mut reader, writer) = io::pipe().unwrap();
+    let mut command = play("orphans");
+    command.push("3000".into());
+    let (stdin, input) = io::pipe().unwrap();
+    let mut running = Init::pid1(&["-vvv"]).stdin(stdin).stderr(writer).start(command);
+    assert_eq!(running.stdout.line(), "left");
+    wait_until("all orphans are reaped", || running.children() == 1);
+    // Now there is room again: what comes next tells how many did not.
+    let drained = thread::spawn(move || {
+        let mut text = Vec::new();
+        io::Read::read_to_end(&mut reader, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    });
+    drop(input);
+    assert_eq!(running.status().code(), Some(0));
+    let text = drained.join().unwrap();
+    let reaped = text.lines().filter(|line| line.contains("reaped")).count();
+    let lost: usize = text
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("sexton: [")?.split_once(" lines lost] ")?.0.parse::<usize>().ok()
+        })
+        .sum();
+    assert!(lost > 0, "nothing was lost");
+    // Each orphan, and the command.
+    assert_eq!(reaped + lost, 3001, "{reaped} {lost}");
+}
+
+fn a_closed_or_broken_standard_error_stops_nothing() {
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(Init::pid1(&["-vvv"]).stderr(writer).code(words(&["true"])), 0);
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(Init::pid1(&["-vvv"]).stderr(writer).code(words(&["/nonexistent"])), 127);
+    assert_eq!(Init::pid1(&["-vvv"]).given("stderr-full").code(words(&["true"])), 0);
+    // A SIGPIPE that a message raised must not reach the command, or kill sexton.
+    let (reader, writer) = io::pipe().unwrap();
+    drop(reader);
+    let mut running = Init::pid1(&["-vvv"]).stderr(writer).start(play("receive"));
+    running.stdout.line();
+    for signal in [10, 12, 15] {
+        running.signal(signal);
+        assert_eq!(running.stdout.line(), signal.to_string());
+    }
+    running.signal(libc::SIGKILL);
+    assert_eq!(running.status().signal(), Some(9));
+}

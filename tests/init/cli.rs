@@ -1,0 +1,122 @@
+//! The command line, as a user sees it.
+
+use std::fs::File;
+use std::process::Output;
+
+use crate::support::{Init, complaint, shell, words};
+
+crate::tests![
+    new help_version_and_license_go_to_standard_output,
+    new the_version_has_the_shape_that_docker_reads,
+    new a_page_that_cannot_be_printed_is_125,
+    new every_misuse_is_one_line_and_125,
+    new options_come_from_the_variable_too,
+    new a_mistake_in_the_variable_names_it,
+    new options_of_the_command_are_its_own,
+    new verbose_messages_go_to_standard_error,
+];
+
+fn page(option: &str) -> Output {
+    Init::plain(&[option]).run(words(&[]))
+}
+
+fn help_version_and_license_go_to_standard_output() {
+    for (options, text) in [
+        (["-h", "--help"], "Usage: sexton [OPTION]... [--] COMMAND [ARG]..."),
+        (["-V", "--version"], "sexton "),
+        (["-l", "--license"], "MIT License"),
+        (["-L", "--license"], "MIT License"),
+    ] {
+        let outputs = options.map(page);
+        for output in &outputs {
+            assert!(output.stdout.starts_with(text.as_bytes()), "{options:?}");
+            assert_eq!((output.status.code(), complaint(output)), (Some(0), ""));
+        }
+        assert_eq!(outputs[0].stdout, outputs[1].stdout);
+    }
+}
+
+/// `docker info` splits the line at ` - ` and takes what follows as the commit.
+fn the_version_has_the_shape_that_docker_reads() {
+    let output = page("--version");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.strip_suffix('\n').expect("a line");
+    let rest = line.strip_prefix("sexton ").expect("the name");
+    let (version, commit) = rest.split_once(" - ").unwrap_or((rest, "git.0000000"));
+    assert_eq!(version, env!("CARGO_PKG_VERSION"));
+    let digits = commit.strip_prefix("git.").expect("git.");
+    assert!(digits.len() == 7 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
+}
+
+fn a_page_that_cannot_be_printed_is_125() {
+    for option in ["-h", "-V", "-l"] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let output = Init::plain(&[option]).stdout(full).run(words(&[]));
+        assert_eq!(output.status.code(), Some(125));
+        assert_eq!(complaint(&output), "sexton: standard output: No space left on device\n");
+        let output = Init::plain(&[option]).given("close=1").run(words(&[]));
+        assert_eq!(output.status.code(), Some(125));
+    }
+}
+
+fn every_misuse_is_one_line_and_125() {
+    for (options, line) in [
+        (&[][..], "COMMAND: missing (see sexton --help)"),
+        (&["--"], "COMMAND: missing (see sexton --help)"),
+        (&["-v"], "COMMAND: missing (see sexton --help)"),
+        (&["-q", "true"], "-q: unknown option (see sexton --help)"),
+        (&["-vvX", "true"], "-X: unknown option (see sexton --help)"),
+        (&["--nonsense=1", "true"], "--nonsense: unknown option (see sexton --help)"),
+        (&["-p", "FOO", "true"], "-p FOO: not a signal"),
+        (&["-r", "TERM", "true"], "-r TERM: not FROM:TO"),
+        (&["--remap-exit=256", "true"], "--remap-exit 256: not an exit code (0-255)"),
+        (&["-e"], "-e: needs a value"),
+        (&["-p", "a\nb", "true"], "-p a\\x0ab: not a signal"),
+    ] {
+        let output = Init::pid1(options).run(words(&[]));
+        assert_eq!(complaint(&output), format!("sexton: {line}\n"));
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0));
+    }
+}
+
+fn options_come_from_the_variable_too() {
+    let code = |options: &[&str], variable: &str, script: &str| {
+        Init::pid1(options).env("SEXTON_OPTIONS", variable).code(shell(script))
+    };
+    assert_eq!(code(&[], " -e 7\t-e\n8 ", "exit 8"), 0);
+    assert_eq!(code(&["-e", "9"], "-e 7", "exit 9"), 0);
+    assert_eq!(code(&[], "", "exit 8"), 8);
+    let output = Init::pid1(&[]).env("SEXTON_OPTIONS", "--help").run(shell("exit 8"));
+    assert!(output.stdout.starts_with(b"Usage: "));
+}
+
+fn a_mistake_in_the_variable_names_it() {
+    for (variable, line) in [
+        ("-q", "-q: unknown option (see sexton --help)"),
+        ("-v sh", "sh: not an option"),
+        ("-v --", "--: not an option"),
+        ("-p", "-p: needs a value"),
+    ] {
+        let output = Init::pid1(&[]).env("SEXTON_OPTIONS", variable).run(words(&["true"]));
+        assert_eq!(complaint(&output), format!("sexton: SEXTON_OPTIONS: {line}\n"));
+        assert_eq!(output.status.code(), Some(125));
+    }
+}
+
+fn options_of_the_command_are_its_own() {
+    for options in [&[][..], &["--"]] {
+        let output = Init::pid1(options).run(words(&["echo", "-v", "--help", "--"]));
+        assert_eq!(output.stdout, b"-v --help --\n");
+    }
+}
+
+fn verbose_messages_go_to_standard_error() {
+    let output = Init::pid1(&["-vvv"]).run(words(&["true"]));
+    assert!(output.stdout.is_empty());
+    let text = complaint(&output);
+    for part in ["started the command as ", ": exited with 0\n", "the command exited with 0\n"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(text.lines().all(|line| line.starts_with("sexton: ")), "{text}");
+    assert_eq!(complaint(&Init::pid1(&[]).run(words(&["true"]))), "");
+}

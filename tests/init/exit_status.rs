@@ -1,0 +1,68 @@
+//! It exits as the command did.
+
+use crate::support::{Init, complaint, play, shell, wait_until, words};
+use std::os::unix::process::ExitStatusExt;
+
+crate::tests![
+    new exit_codes_are_passed_on,
+    new death_by_a_signal_is_128_and_its_number,
+    new the_same_holds_when_not_pid_1,
+    new codes_are_remapped,
+    new mirror_dies_of_the_same_signal,
+    new mirror_does_nothing_as_pid_1,
+    new remapping_goes_before_mirroring,
+];
+
+fn exit_codes_are_passed_on() {
+    for code in [0, 1, 42, 255] {
+        assert_eq!(Init::pid1(&[]).code(shell(&format!("exit {code}"))), code);
+    }
+}
+
+fn death_by_a_signal_is_128_and_its_number() {
+    for signal in [1, 2, 6, 9, 11, 15, 16, 30, 31, 34, 37, 64] {
+        let mut command = play("die");
+        command.push(signal.to_string().into());
+        assert_eq!(Init::pid1(&[]).code(command), 128 + signal);
+    }
+}
+
+fn the_same_holds_when_not_pid_1() {
+    assert_eq!(Init::plain(&[]).code(shell("exit 42")), 42);
+    for signal in ["9", "37"] {
+        let mut command = play("die");
+        command.push(signal.into());
+        assert_eq!(Init::plain(&[]).code(command), 128 + signal.parse::<i32>().unwrap());
+    }
+}
+
+fn codes_are_remapped() {
+    assert_eq!(Init::pid1(&["-e", "143", "-e7"]).code(shell("exit 7")), 0);
+    assert_eq!(Init::pid1(&["-e", "143"]).code(shell("kill -TERM $$")), 0);
+    assert_eq!(Init::pid1(&["-e", "143"]).code(shell("exit 144")), 144);
+    assert_eq!(Init::pid1(&["-e", "127"]).code(words(&["/nonexistent"])), 0);
+}
+
+fn mirror_dies_of_the_same_signal() {
+    // ABRT would leave a core file; 37 and 16 are unknown to signal-hook.
+    for signal in [6, 9, 15, 16, 37, 64] {
+        let mut command = play("die");
+        command.push(signal.to_string().into());
+        let mut running = Init::plain(&["-m"]).start(command);
+        let status = running.status();
+        assert_eq!(status.signal(), Some(signal));
+        assert!(!status.core_dumped(), "a second core dump");
+    }
+    assert_eq!(Init::plain(&["-m"]).code(shell("exit 3")), 3);
+}
+
+fn mirror_does_nothing_as_pid_1() {
+    assert_eq!(Init::pid1(&["--mirror-signal"]).code(shell("kill -KILL $$")), 137);
+}
+
+fn remapping_goes_before_mirroring() {
+    let output = Init::plain(&["-m", "-e", "143"]).run(shell("kill -TERM $$"));
+    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    let mut running = Init::plain(&["-m", "-e", "143"]).start(shell("kill -KILL $$"));
+    wait_until("it is killed", || running.status().signal() == Some(9));
+}

@@ -1,0 +1,143 @@
+//! The command gets what sexton was given, and nothing more.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixListener;
+
+use crate::support::{Init, complaint, field, play, shell, words};
+
+crate::tests![
+    new mask_and_dispositions_are_passed_on_bit_for_bit,
+    new arguments_and_environment_arrive_byte_for_byte,
+    new a_broken_pipe_still_kills_silently,
+    new it_works_with_the_standard_descriptors_closed,
+    new other_descriptors_are_the_commands,
+    new the_working_directory_is_the_commands,
+    new socket_activation_names_the_command,
+    new socket_activation_of_another_process_is_left_alone,
+];
+
+fn mask_and_dispositions_are_passed_on_bit_for_bit() {
+    let cases: [&[&str]; 9] = [
+        &[],
+        &["ignore=1"],
+        &["ignore=13"],
+        &["ignore=17"],
+        &["block=17"],
+        &["ignore=17", "block=17"],
+        &["block=15", "block=37", "block=64"],
+        &["ignore=20", "ignore=21", "ignore=22", "ignore=34"],
+        // Those that C libraries hide.
+        &["block=32", "block=33", "block=34"],
+    ];
+    for conditions in cases {
+        let state = |without_init: bool| {
+            let mut init = Init::pid1(&[]);
+            for condition in conditions {
+                init = init.given(condition);
+            }
+            if without_init {
+                init = init.without_init();
+            }
+            // `cat` alone: a shell would install handlers of its own.
+            let output = init.run(words(&["cat", "/proc/self/status"]));
+            assert_eq!(output.status.code(), Some(0), "{conditions:?} {}", complaint(&output));
+            let status = String::from_utf8(output.stdout).unwrap();
+            ["SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd"].map(|name| field(&status, name))
+        };
+        assert_eq!(state(false), state(true), "{conditions:?}");
+        let mut init = Init::pid1(&[]);
+        for condition in conditions {
+            init = init.given(condition);
+        }
+        assert_eq!(init.code(shell("exit 42")), 42, "{conditions:?}");
+    }
+}
+
+fn arguments_and_environment_arrive_byte_for_byte() {
+    let mut arguments = Vec::new();
+    for index in 0..20_000_u32 {
+        arguments.push(match index % 4 {
+            0 => OsString::new(),
+            1 => OsString::from_vec(vec![0xff, 0xc0, b'0' + (index % 10) as u8]),
+            2 => OsString::from("-v"),
+            _ => OsString::from(format!("word {index}\n")),
+        });
+    }
+    let mut command = play("words");
+    command.extend(arguments.iter().cloned());
+    let run = |init: Init| {
+        let init =
+            init.env("LARGE", "x".repeat(50 * 1024)).env("BYTES", OsString::from_vec(vec![0xfe, b'=']));
+        init.env("LISTEN_PIDFDID", "1").env("EMPTY", "").run(command.clone())
+    };
+    let (with, without) = (run(Init::pid1(&["-v"])), run(Init::pid1(&[]).without_init()));
+    assert!(with.stdout == without.stdout, "they differ");
+    let mut expected: Vec<u8> = Vec::new();
+    for word in &arguments {
+        expected.extend_from_slice(word.as_bytes());
+        expected.push(0);
+    }
+    assert!(with.stdout.starts_with(&expected));
+}
+
+/// Where SIGPIPE is ignored, `yes` lives on to complain of a broken pipe.
+fn a_broken_pipe_still_kills_silently() {
+    let output = Init::pid1(&[]).run(shell("i=0; while [ $i -lt 50 ]; do yes | head -n 1; i=$((i+1)); done"));
+    assert_eq!((output.status.code(), complaint(&output)), (Some(0), ""));
+    assert_eq!(output.stdout.len(), 100);
+}
+
+fn it_works_with_the_standard_descriptors_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("descriptors");
+    // What the shell itself opens to write the list is all that is there.
+    let script = format!("ls /proc/self/fd | wc -l > {}; exit 5", file.display());
+    for options in [&[][..], &["-vvv"]] {
+        let init = Init::pid1(options).given("close=0").given("close=1").given("close=2");
+        assert_eq!(init.code(shell(&script)), 5);
+    }
+    for closed in ["close=0", "close=1", "close=2"] {
+        let init = Init::pid1(&["-vvv"]).given(closed);
+        assert_eq!(init.code(words(&["true"])), 0);
+        assert_eq!(Init::pid1(&["-vvv"]).given(closed).code(words(&["/nonexistent"])), 127);
+    }
+}
+
+fn other_descriptors_are_the_commands() {
+    let init = Init::pid1(&[]).given("open=7").given("open=99");
+    let output = init.run(shell("test -e /proc/self/fd/7 && test -e /proc/self/fd/99 && ls /proc/1/fd"));
+    assert_eq!((output.status.code(), output.stdout), (Some(0), b"0\n1\n2\n".to_vec()));
+}
+
+fn the_working_directory_is_the_commands() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().canonicalize().unwrap();
+    let output = Init::pid1(&[]).given(&format!("cwd={}", path.display())).run(words(&["pwd"]));
+    assert_eq!(output.stdout, format!("{}\n", path.display()).as_bytes());
+}
+
+/// As `systemd-socket-activate` hands it over: the socket is descriptor 3, and
+/// `LISTEN_PID` names the process that it executes.
+fn socket_activation_names_the_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let _listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+    let script = "test $LISTEN_PID = $$ && test -e /proc/self/fd/3 && test $LISTEN_FDS = 1 && env";
+    let init = Init::pid1(&[]).given("open=3").env("LISTEN_PID", "1").env("LISTEN_FDS", "1");
+    let output = init.env("LISTEN_PIDFDID", "12345").env("LAST", "kept").run(shell(script));
+    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    let environment = String::from_utf8(output.stdout).unwrap();
+    assert!(environment.contains("LAST=kept\n"));
+    assert!(!environment.contains("LISTEN_PIDFDID"));
+}
+
+fn socket_activation_of_another_process_is_left_alone() {
+    for pid in ["2", "0", "", "11", "1x", "99999999999"] {
+        let mut expected = String::new();
+        writeln!(expected, "{pid} 7").unwrap();
+        let init = Init::pid1(&[]).env("LISTEN_PID", pid).env("LISTEN_PIDFDID", "7");
+        let output = init.run(shell("echo \"$LISTEN_PID $LISTEN_PIDFDID\""));
+        assert_eq!(output.stdout, expected.as_bytes(), "{pid}");
+    }
+}

@@ -1,0 +1,82 @@
+//! Where sexton is an ordinary process.
+
+use std::fs;
+use std::io::pipe;
+
+use crate::support::{Init, field, play, process, processes, shell, wait_until};
+
+crate::tests![
+    new it_adopts_the_orphans_of_its_descendants,
+    new the_command_leads_a_process_group,
+    new without_proc_all_means_the_group,
+    new the_death_of_the_parent_is_a_signal,
+    new nothing_is_left_of_a_command_that_was_not_executed,
+];
+
+fn it_adopts_the_orphans_of_its_descendants() {
+    for options in [&[][..], &["-s"]] {
+        let (stdin, _input) = pipe().unwrap();
+        let mut running = Init::plain(options).stdin(stdin).start(shell("(sleep 1000 & echo $!); read x"));
+        let orphan: i32 = running.stdout.line().parse().unwrap();
+        wait_until("it is sexton's", || process(orphan).is_some_and(|process| process.parent == running.pid));
+        crate::support::kill(orphan, libc::SIGKILL);
+        wait_until("it is reaped", || process(orphan).is_none());
+        running.signal(libc::SIGTERM);
+        running.status();
+    }
+}
+
+fn the_command_leads_a_process_group() {
+    let mut running = Init::plain(&[])
+        .start(shell("echo $$; ps -o pgid= -p $$ 2>/dev/null || cut -d' ' -f5 /proc/$$/stat"));
+    let (pid, group) = (running.stdout.line(), running.stdout.line());
+    assert_eq!(pid, group.trim());
+    running.status();
+}
+
+/// In a /proc that is not its own PID namespace's, the numbers mean strangers.
+fn without_proc_all_means_the_group() {
+    let script = "mount -t tmpfs none /proc; \"$@\"; exit $?";
+    let mut command = shell(script);
+    command.push("sh".into());
+    command.push(crate::support::sexton().into());
+    command.push("-A".into());
+    command.extend(play("receive"));
+    let mut running = Init::pid1(&[]).start(command);
+    assert!(running.stdout.line().starts_with("ready"));
+    let shell = processes().into_iter().find(|process| process.parent == running.pid).unwrap();
+    let inner = processes().into_iter().find(|process| process.parent == shell.pid).unwrap();
+    crate::support::kill(inner.pid, libc::SIGUSR1);
+    assert_eq!(running.stdout.line(), "10");
+    assert_eq!(running.stderr.line(), "sexton: forwarding SIGUSR1: no /proc to find descendants in");
+}
+
+fn the_death_of_the_parent_is_a_signal() {
+    // The parent, a shell, ends with its input; another shell keeps PID 1 alive.
+    let script = r#"exec 3<&0; sh -c '"$@" & read x <&3' sh "$@"; exec sleep 1000"#;
+    let mut command = shell(script);
+    command.push("sh".into());
+    command.push(crate::support::sexton().into());
+    command.extend(["-p".into(), "USR2".into()]);
+    command.extend(play("receive"));
+    let (stdin, input) = pipe().unwrap();
+    let mut running = Init::pid1(&[]).stdin(stdin).start(command);
+    let ready = running.stdout.line();
+    assert!(ready.starts_with("ready"), "{ready}");
+    drop(input);
+    assert_eq!(running.stdout.line(), "12");
+}
+
+fn nothing_is_left_of_a_command_that_was_not_executed() {
+    let mut command = shell("\"$@\"; echo $?; echo /proc/[0-9]*; read x");
+    command.push("sh".into());
+    command.push(crate::support::sexton().into());
+    command.push("/nonexistent".into());
+    let (stdin, input) = pipe().unwrap();
+    let mut running = Init::pid1(&[]).without_init().stdin(stdin).start(command);
+    assert_eq!(running.stdout.line(), "127");
+    assert_eq!(running.stdout.line(), "/proc/1");
+    let status = fs::read_to_string(format!("/proc/{}/status", running.pid)).unwrap();
+    assert_eq!(field(&status, "Name"), "sh");
+    drop(input);
+}

@@ -1,0 +1,127 @@
+//! Every orphan is reaped.
+
+use std::io::{Write, pipe};
+use std::time::Instant;
+
+use crate::support::{Init, Running, play, processes, shell, wait_until};
+
+crate::tests![
+    new orphans_are_reaped,
+    new without_an_init_they_pile_up,
+    new children_from_before_are_reaped,
+    new children_from_before_are_reaped_with_sigchld_blocked_or_ignored,
+    new a_storm_of_orphans_and_signals,
+    new a_stopped_command_does_not_stop_the_reaping,
+    new it_reaps_without_proc,
+];
+
+fn leave_orphans(init: Init, count: u32) -> Running {
+    let mut command = play("orphans");
+    command.push(count.to_string().into());
+    let mut running = init.start(command);
+    assert_eq!(running.stdout.line(), "left");
+    running
+}
+
+fn orphans_are_reaped() {
+    let (stdin, input) = pipe().unwrap();
+    let mut running = leave_orphans(Init::pid1(&[]).stdin(stdin), 50);
+    wait_until("all are reaped", || running.children() == 1);
+    drop(input);
+    assert_eq!(running.status().code(), Some(0));
+}
+
+/// The control: were the kernel to reap them by itself, the test above would show
+/// nothing.
+fn without_an_init_they_pile_up() {
+    let (stdin, input) = pipe().unwrap();
+    let running = leave_orphans(Init::pid1(&[]).without_init().stdin(stdin), 50);
+    wait_until("all are zombies", || running.zombies() == 50);
+    drop(input);
+}
+
+fn adopting(init: Init) {
+    let mut command = play("adopt");
+    command.push(crate::support::sexton().into());
+    command.push("--".into());
+    command.extend(play("receive"));
+    let mut running = init.without_init().start(command);
+    running.stdout.line();
+    // What is left are the command and the one that is stopped.
+    wait_until("the others are reaped", || running.children() == 2);
+    let stopped =
+        processes().into_iter().find(|process| process.parent == running.pid && process.state == 'T');
+    crate::support::kill(stopped.expect("it is there").pid, libc::SIGKILL);
+    wait_until("that one is reaped", || running.children() == 1);
+    running.signal(libc::SIGUSR1);
+    assert_eq!(running.stdout.line(), "10");
+}
+
+fn children_from_before_are_reaped() {
+    adopting(Init::pid1(&[]));
+}
+
+fn children_from_before_are_reaped_with_sigchld_blocked_or_ignored() {
+    adopting(Init::pid1(&[]).given("block=17"));
+    let (stdin, input) = pipe().unwrap();
+    for condition in ["ignore=17", "block=17"] {
+        let init = Init::pid1(&[]).given(condition).stdin(stdin.try_clone().unwrap());
+        let running = leave_orphans(init, 20);
+        wait_until("all are reaped", || running.children() == 1);
+    }
+    drop(input);
+}
+
+/// 2,000 that die at the same instant, while 20,000 signals arrive.
+fn a_storm_of_orphans_and_signals() {
+    let (stdin, mut input) = pipe().unwrap();
+    let mut command = play("storm");
+    command.push("2000".into());
+    let mut running = Init::pid1(&["-c"]).stdin(stdin).start(command);
+    assert_eq!(running.stdout.line(), "ready");
+    wait_until("all are orphans", || running.children() == 2001);
+    let memory = |running: &Running| -> u64 {
+        running.status_field("VmRSS").trim_end_matches(" kB").parse().expect("a size")
+    };
+    let before = memory(&running);
+    let start = Instant::now();
+    input.write_all(b"\n").unwrap();
+    for _ in 0..20_000 {
+        running.signal(40);
+    }
+    running.signal(64);
+    assert_eq!(running.stdout.line(), "20000");
+    wait_until("all are reaped", || running.children() == 1);
+    let took = start.elapsed();
+    assert!(took.as_secs() < 15, "{took:?}");
+    let grown = memory(&running).saturating_sub(before);
+    assert!(grown <= 16, "grew by {grown} KiB");
+    drop(input);
+    assert_eq!(running.status().code(), Some(0));
+}
+
+fn a_stopped_command_does_not_stop_the_reaping() {
+    let script = "(sh -c 'echo ready; read x; exit' & ) ; kill -STOP $$; echo continued";
+    let (stdin, input) = pipe().unwrap();
+    let mut running = Init::pid1(&[])
+        .stdin(stdin)
+        .start(shell(&format!("exec 3<&0; {}", script.replace("read x", "read x <&3"))));
+    assert_eq!(running.stdout.line(), "ready");
+    wait_until("it is stopped", || {
+        processes().iter().any(|process| process.parent == running.pid && process.state == 'T')
+    });
+    wait_until("the orphan is there", || running.children() == 2);
+    drop(input);
+    wait_until("it is reaped", || running.children() == 1);
+    running.signal(libc::SIGCONT);
+    assert_eq!(running.stdout.line(), "continued");
+    assert_eq!(running.status().code(), Some(0));
+}
+
+fn it_reaps_without_proc() {
+    let (stdin, input) = pipe().unwrap();
+    let mut running = leave_orphans(Init::pid1(&["-vvvA"]).given("no-proc").stdin(stdin), 20);
+    wait_until("all are reaped", || running.children() == 1);
+    drop(input);
+    assert_eq!(running.status().code(), Some(0));
+}

@@ -1,0 +1,411 @@
+//! What this binary does when it is started with `--play ROLE`: it launches sexton
+//! under given conditions, and it plays the commands that sexton runs.
+
+use std::ffi::{CString, OsString};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::process::ExitCode;
+use std::ptr;
+
+/// Plays a role.
+pub(crate) fn play(role: &str, arguments: &[OsString]) -> ExitCode {
+    let text = |index: usize| arguments[index].to_str().expect("text");
+    let number = |index: usize| text(index).parse().expect("a number");
+    match role {
+        "launch" => launch(arguments),
+        "die" => die(number(0)),
+        "receive" => receive(),
+        "count" => count(number(0)),
+        "words" => show_words(arguments),
+        "orphans" => orphans(number(0)),
+        "escape" => escape(text(0)),
+        "adopt" => adopt(arguments),
+        "leave" => leave(),
+        "other-user" => other_user(),
+        "storm" => storm(number(0)),
+        other => panic!("no role {other:?}"),
+    }
+}
+
+fn check(result: impl Into<i64>) -> i64 {
+    let result = result.into();
+    assert!(result >= 0, "{}", io::Error::last_os_error());
+    result
+}
+
+/// `launch REPORT CONDITION... -- PROGRAM ARG...`: reports the PID that the program
+/// gets, then executes it, or with `namespace` waits for it and ends as it did.
+///
+/// Unsafe calls here are plain system calls of a process with one thread; their
+/// pointers are to locals that live through the call.
+fn launch(arguments: &[OsString]) -> ExitCode {
+    let separator = arguments.iter().position(|word| word == "--").expect("--");
+    let conditions: Vec<&str> =
+        arguments[1..separator].iter().map(|word| word.to_str().expect("text")).collect();
+    let report: i32 = arguments[0].to_str().and_then(|word| word.parse().ok()).expect("a descriptor");
+    let program = &arguments[separator + 1..];
+    // SAFETY: see above; the report's descriptor was inherited for this.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL));
+        check(libc::fcntl(report, libc::F_SETFD, libc::FD_CLOEXEC));
+        // Before anybody knows the PID, so that what they send is kept.
+        for condition in conditions.iter().filter(|condition| condition.starts_with("block=")) {
+            apply(condition);
+        }
+        let mut report = File::from_raw_fd(report);
+        if !conditions.contains(&"namespace") {
+            write!(report, "{}", std::process::id()).expect("report");
+            execute(&conditions, program);
+        }
+        enter_namespace();
+        let child = check(libc::fork()) as i32;
+        if child == 0 {
+            drop(report);
+            check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL));
+            let (proc, none) = (c"proc".as_ptr(), ptr::null());
+            let private = libc::MS_REC | libc::MS_PRIVATE;
+            check(libc::mount(none, c"/".as_ptr(), none, private, ptr::null()));
+            if !conditions.contains(&"no-proc") {
+                check(libc::mount(proc, c"/proc".as_ptr(), proc, 0, ptr::null()));
+            } else {
+                check(libc::mount(c"none".as_ptr(), c"/proc".as_ptr(), c"tmpfs".as_ptr(), 0, ptr::null()));
+            }
+            execute(&conditions, program);
+        }
+        write!(report, "{child}").expect("report");
+        drop(report);
+        for descriptor in 0..3 {
+            libc::close(descriptor);
+        }
+        let mut status = 0;
+        check(libc::waitpid(child, &raw mut status, 0));
+        if libc::WIFSIGNALED(status) {
+            libc::kill(libc::getpid(), libc::WTERMSIG(status));
+        }
+        libc::_exit(libc::WEXITSTATUS(status))
+    }
+}
+
+/// Children will be in a new PID namespace; who is not root becomes it in a user
+/// namespace first.
+fn enter_namespace() {
+    // SAFETY: plain system calls.
+    unsafe {
+        let (uid, gid) = (libc::getuid(), libc::getgid());
+        let user = if uid == 0 { 0 } else { libc::CLONE_NEWUSER };
+        check(libc::unshare(libc::CLONE_NEWPID | libc::CLONE_NEWNS | user));
+        if user != 0 {
+            fs::write("/proc/self/setgroups", "deny").expect("setgroups");
+            fs::write("/proc/self/uid_map", format!("0 {uid} 1")).expect("uid_map");
+            fs::write("/proc/self/gid_map", format!("0 {gid} 1")).expect("gid_map");
+        }
+    }
+}
+
+/// Brings the conditions about and executes the program.
+fn execute(conditions: &[&str], program: &[OsString]) -> ! {
+    let path = CString::new(program[0].as_bytes()).expect("no zero");
+    let words: Vec<CString> =
+        program.iter().map(|word| CString::new(word.as_bytes()).expect("no zero")).collect();
+    let mut vector: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
+    vector.push(ptr::null());
+    // SAFETY: plain system calls; the vector ends with a null pointer.
+    unsafe {
+        // Opened first: a user who is nobody may not search the way to it.
+        let file = libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC);
+        // The runtime ignores it; a container engine does not.
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        for condition in conditions {
+            apply(condition);
+        }
+        if file >= 0 {
+            libc::syscall(
+                libc::SYS_execveat,
+                file,
+                c"".as_ptr(),
+                vector.as_ptr(),
+                environ,
+                libc::AT_EMPTY_PATH,
+            );
+        }
+        libc::execvp(path.as_ptr(), vector.as_ptr());
+        libc::_exit(99)
+    }
+}
+
+unsafe extern "C" {
+    static environ: *const *const libc::c_char;
+}
+
+fn apply(condition: &str) {
+    let (name, value) = condition.split_once('=').unwrap_or((condition, ""));
+    let number = || value.parse::<i64>().expect("a number");
+    // SAFETY: plain system calls; a kernel signal set is 64 bits.
+    unsafe {
+        match name {
+            "namespace" | "no-proc" => {}
+            "ignore" => assert_ne!(libc::signal(number() as i32, libc::SIG_IGN), libc::SIG_ERR),
+            "block" => {
+                let set: u64 = 1 << (number() - 1);
+                let none = ptr::null_mut::<u64>();
+                check(libc::syscall(
+                    libc::SYS_rt_sigprocmask,
+                    libc::SIG_BLOCK,
+                    &raw const set,
+                    none,
+                    8_usize,
+                ));
+            }
+            // Pending when sexton starts, provided that it is blocked.
+            "raise" => drop(check(libc::kill(libc::getpid(), number() as i32))),
+            "close" => drop(check(libc::close(number() as i32))),
+            "open" => {
+                let null = check(libc::open(c"/dev/null".as_ptr(), libc::O_RDWR)) as i32;
+                check(libc::dup2(null, number() as i32));
+            }
+            "processes" => {
+                let limit = libc::rlimit { rlim_cur: number() as u64, rlim_max: number() as u64 };
+                check(libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit));
+            }
+            "user" => {
+                let id = number() as u32;
+                check(libc::setresgid(id, id, id));
+                check(libc::setresuid(id, id, id));
+            }
+            // A file that can hold nothing more.
+            "stderr-full" => {
+                let full = check(libc::open(c"/dev/full".as_ptr(), libc::O_WRONLY)) as i32;
+                check(libc::dup2(full, 2));
+            }
+            "without-cap-kill" => {
+                const CAP_KILL: i32 = 5;
+                check(libc::prctl(libc::PR_CAPBSET_DROP, CAP_KILL));
+            }
+            "cwd" => std::env::set_current_dir(value).expect("cwd"),
+            other => panic!("no condition {other:?}"),
+        }
+    }
+}
+
+/// `die SIGNAL`: dies of it, by its default action.
+fn die(signal: i32) -> ExitCode {
+    // SAFETY: plain system calls. C libraries refuse 32 and 33, which no test uses.
+    unsafe {
+        let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const limit);
+        libc::signal(signal, libc::SIG_DFL);
+        libc::kill(libc::getpid(), signal);
+    }
+    ExitCode::FAILURE
+}
+
+/// Blocks all signals by a raw call: the C library would leave out 32 and 33.
+fn block_all() {
+    let all = !0_u64;
+    // SAFETY: a kernel signal set is 64 bits.
+    unsafe {
+        let none = ptr::null_mut::<u64>();
+        check(libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const all, none, 8_usize));
+    }
+}
+
+/// Takes one signal.
+fn take() -> i64 {
+    let all = !0_u64;
+    // SAFETY: a kernel signal set is 64 bits; neither siginfo nor timeout is given.
+    unsafe {
+        check(libc::syscall(
+            libc::SYS_rt_sigtimedwait,
+            &raw const all,
+            ptr::null_mut::<libc::siginfo_t>(),
+            ptr::null::<libc::timespec>(),
+            8_usize,
+        ))
+    }
+}
+
+fn say(line: impl std::fmt::Display) {
+    let mut out = io::stdout();
+    writeln!(out, "{line}").and_then(|()| out.flush()).expect("stdout");
+}
+
+/// `receive`: says `ready PID`, then the number of each signal that arrives.
+fn receive() -> ExitCode {
+    block_all();
+    say(format_args!("ready {}", std::process::id()));
+    loop {
+        say(take());
+    }
+}
+
+/// `count SIGNAL`: says `ready`, and how often SIGNAL has arrived when RTMAX does.
+fn count(signal: i32) -> ExitCode {
+    block_all();
+    say("ready");
+    say(arrivals(signal.into()));
+    ExitCode::SUCCESS
+}
+
+/// The arrivals of a signal until RTMAX's, the last that the kernel hands out.
+fn arrivals(signal: i64) -> u32 {
+    let mut seen = 0;
+    loop {
+        match take() {
+            64 => return seen,
+            taken if taken == signal => seen += 1,
+            _ => {}
+        }
+    }
+}
+
+/// `words ...`: writes the arguments, then the environment, byte for byte.
+fn show_words(arguments: &[OsString]) -> ExitCode {
+    let mut out = Vec::new();
+    for word in arguments {
+        out.extend_from_slice(word.as_bytes());
+        out.push(0);
+    }
+    out.push(b'\n');
+    for (name, value) in std::env::vars_os() {
+        out.extend(name.into_vec());
+        out.push(b'=');
+        out.extend(value.into_vec());
+        out.push(0);
+    }
+    io::stdout().write_all(&out).expect("stdout");
+    ExitCode::SUCCESS
+}
+
+/// `orphans N`: leaves N orphans behind that end at once, says `left`, and waits for
+/// the end of its standard input.
+fn orphans(count: i32) -> ExitCode {
+    // SAFETY: no handler is installed.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    for _ in 0..count {
+        // SAFETY: one thread; parents and children only fork and end.
+        unsafe {
+            let child = check(libc::fork());
+            if child == 0 {
+                check(libc::fork());
+                libc::_exit(0);
+            }
+            check(libc::waitpid(child as i32, ptr::null_mut(), 0));
+        }
+    }
+    say("left");
+    wait_for_end_of_input()
+}
+
+fn wait_for_end_of_input() -> ExitCode {
+    let _ = io::stdin().read_to_end(&mut Vec::new());
+    ExitCode::SUCCESS
+}
+
+/// `escape HOW`: a child leaves (`session`, `group`), and both receive: the child's
+/// lines begin with `child`.
+fn escape(how: &str) -> ExitCode {
+    block_all();
+    // SAFETY: one thread.
+    unsafe {
+        let child = check(libc::fork());
+        if child == 0 {
+            match how {
+                "session" => check(libc::setsid()),
+                _ => check(libc::setpgid(0, 0)),
+            };
+            // Its own parent gone, it is reached only by who knows descendants.
+            if check(libc::fork()) > 0 {
+                libc::_exit(0);
+            }
+            say("child ready");
+            loop {
+                say(format_args!("child {}", take()));
+            }
+        }
+        check(libc::waitpid(child as i32, ptr::null_mut(), 0));
+    }
+    say("ready");
+    loop {
+        match take() {
+            17 => {}
+            signal => say(signal),
+        }
+    }
+}
+
+/// `leave`: moves into sexton's process group, then receives.
+fn leave() -> ExitCode {
+    // SAFETY: plain system calls.
+    unsafe {
+        check(libc::setpgid(0, libc::getpgid(libc::getppid())));
+    }
+    receive()
+}
+
+/// `other-user`: becomes one, then receives.
+fn other_user() -> ExitCode {
+    // SAFETY: plain system calls.
+    unsafe {
+        check(libc::setresgid(12345, 12345, 12345));
+        check(libc::setresuid(12345, 12345, 12345));
+    }
+    receive()
+}
+
+/// `adopt PROGRAM...`: makes children of each kind, then executes PROGRAM, whose
+/// children they become.
+fn adopt(program: &[OsString]) -> ExitCode {
+    // SAFETY: one thread; the children only end, or wait to be killed.
+    unsafe {
+        // One that is a zombie already, its SIGCHLD taken.
+        let zombie = check(libc::fork());
+        if zombie == 0 {
+            libc::_exit(3);
+        }
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        check(libc::waitid(libc::P_PID, zombie as u32, &raw mut info, libc::WEXITED | libc::WNOWAIT));
+        // One that is stopped, and stays so until somebody kills it.
+        let stopped = check(libc::fork());
+        if stopped == 0 {
+            libc::raise(libc::SIGSTOP);
+            libc::_exit(4);
+        }
+        check(libc::waitid(libc::P_PID, stopped as u32, &raw mut info, libc::WSTOPPED));
+        // One that sends no SIGCHLD, so that only __WALL finds it.
+        if check(libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0)) == 0 {
+            libc::_exit(5);
+        }
+    }
+    execute(&[], program)
+}
+
+/// `storm N`: makes N orphans that wait for the end of a pipe, says `ready`, and at
+/// a byte on standard input lets them all die at the same instant. Then says how
+/// often signal 40 has arrived when RTMAX does.
+fn storm(count: i32) -> ExitCode {
+    block_all();
+    let (reader, writer) = io::pipe().expect("pipe");
+    for _ in 0..count {
+        // SAFETY: one thread.
+        unsafe {
+            let child = check(libc::fork());
+            if child == 0 {
+                if check(libc::fork()) == 0 {
+                    libc::close(writer.as_raw_fd());
+                    let mut byte = 0_u8;
+                    libc::read(reader.as_raw_fd(), (&raw mut byte).cast(), 1);
+                }
+                libc::_exit(0);
+            }
+            check(libc::waitpid(child as i32, ptr::null_mut(), 0));
+        }
+    }
+    say("ready");
+    let mut line = [0];
+    io::stdin().read_exact(&mut line).expect("the word to go");
+    drop(writer);
+    say(arrivals(40));
+    wait_for_end_of_input()
+}

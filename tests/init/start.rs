@@ -1,0 +1,143 @@
+//! The search for the command, and what is said where it cannot be started.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::support::{Init, complaint, words};
+
+crate::tests![
+    new a_missing_command_is_127,
+    new a_file_that_cannot_be_executed_is_126,
+    new a_missing_interpreter_is_named_as_such,
+    as_root a_refused_fork_is_125_with_the_reason,
+    new the_path_is_searched_in_order,
+    new a_refusal_on_the_way_is_remembered,
+    new a_path_of_128_kilobytes_is_searched,
+    new without_a_path_the_usual_places_are_searched,
+    new an_empty_entry_is_the_working_directory,
+    new a_script_without_an_interpreter_line_runs_through_the_shell,
+    new a_program_for_another_machine_does_not_run_through_the_shell,
+];
+
+/// The exit code, and the one line that was said.
+fn failure(init: Init, command: &[&str]) -> (Option<i32>, String) {
+    let output = init.run(words(command));
+    assert!(output.stdout.is_empty());
+    let line = complaint(&output);
+    assert_eq!(line.matches('\n').count(), 1, "{line:?}");
+    (output.status.code(), line.trim_end().to_owned())
+}
+
+fn write(path: &Path, content: impl AsRef<[u8]>, mode: u32) {
+    fs::write(path, content).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn a_missing_command_is_127() {
+    for (command, why) in [
+        ("/nonexistent", "No such file or directory"),
+        ("no-such-command", "No such file or directory"),
+        ("", "No such file or directory"),
+        ("/etc/passwd/x", "Not a directory"),
+    ] {
+        let (code, line) = failure(Init::pid1(&[]), &[command]);
+        assert_eq!((code, line), (Some(127), format!("sexton: {command}: {why}")));
+    }
+}
+
+fn a_file_that_cannot_be_executed_is_126() {
+    for command in ["/etc/passwd", "/etc"] {
+        let (code, line) = failure(Init::pid1(&[]), &[command]);
+        assert_eq!((code, line), (Some(126), format!("sexton: {command}: Permission denied")));
+    }
+}
+
+fn a_missing_interpreter_is_named_as_such() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
+    write(&script, "#!/no/such/interpreter\n", 0o755);
+    let (code, line) = failure(Init::pid1(&[]), &[script.to_str().unwrap()]);
+    assert_eq!(code, Some(127));
+    assert!(
+        line.ends_with("No such file or directory: the interpreter or loader that it names is missing"),
+        "{line}"
+    );
+}
+
+fn a_refused_fork_is_125_with_the_reason() {
+    // A user of its own: the limit counts all of a user's processes.
+    let user = format!("user={}", 2_000_000_000 + std::process::id());
+    let init = Init::pid1(&[]).given("processes=1").given(&user);
+    let (code, line) = failure(init, &["true"]);
+    assert_eq!((code, line.as_str()), (Some(125), "sexton: clone: Try again"));
+}
+
+fn the_path_is_searched_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second) = (directory.path().join("first"), directory.path().join("second"));
+    for (place, said) in [(&first, "first"), (&second, "second")] {
+        fs::create_dir(place).unwrap();
+        write(&place.join("tool"), format!("#!/bin/sh\necho {said} $0 $1\n"), 0o755);
+    }
+    let path = format!("/nonexistent:/etc/passwd:{}:{}", first.display(), second.display());
+    let output = Init::pid1(&[]).env("PATH", path).run(words(&["tool", "one"]));
+    assert_eq!(output.stdout, format!("first {}/tool one\n", first.display()).as_bytes());
+}
+
+fn a_refusal_on_the_way_is_remembered() {
+    let directory = tempfile::tempdir().unwrap();
+    write(&directory.path().join("tool"), "", 0o644);
+    write(&directory.path().join("true"), "", 0o644);
+    let path = format!("{}:/nonexistent:/usr/bin:/bin", directory.path().display());
+    let (code, line) = failure(Init::pid1(&[]).env("PATH", &path), &["tool"]);
+    assert_eq!((code, line.as_str()), (Some(126), "sexton: tool: Permission denied"));
+    assert_eq!(Init::pid1(&[]).env("PATH", &path).code(words(&["true"])), 0);
+}
+
+fn a_path_of_128_kilobytes_is_searched() {
+    let mut path = "/nonexistent/and/rather/long:".repeat(4000);
+    path.push_str(&"x".repeat(9000));
+    path.push_str(":/usr/bin:/bin");
+    assert!(path.len() > 120 * 1024);
+    assert_eq!(Init::pid1(&[]).env("PATH", path).code(words(&["true"])), 0);
+}
+
+fn without_a_path_the_usual_places_are_searched() {
+    assert_eq!(Init::pid1(&[]).env_remove("PATH").code(words(&["true"])), 0);
+}
+
+fn an_empty_entry_is_the_working_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    write(&directory.path().join("here"), "#!/bin/sh\nexit 7\n", 0o755);
+    let condition = format!("cwd={}", directory.path().display());
+    for path in [":/nonexistent", "/nonexistent:", ""] {
+        assert_eq!(Init::pid1(&[]).given(&condition).env("PATH", path).code(words(&["here"])), 7);
+    }
+}
+
+fn a_script_without_an_interpreter_line_runs_through_the_shell() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
+    write(&script, "echo \"$0 $# $1\"\nexit 6\n", 0o755);
+    for options in [&[][..], &["--"], &["-v", "--"]] {
+        let command = [script.as_os_str().to_owned(), "a b".into()];
+        let output = Init::pid1(options).run(command);
+        assert_eq!(output.status.code(), Some(6));
+        let mut expected = script.as_os_str().as_bytes().to_vec();
+        expected.extend_from_slice(b" 1 a b\n");
+        assert_eq!(output.stdout, expected);
+    }
+    let path = format!("{}:/bin", directory.path().display());
+    assert_eq!(Init::pid1(&[]).env("PATH", path).code(words(&["script"])), 6);
+}
+
+fn a_program_for_another_machine_does_not_run_through_the_shell() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("program");
+    write(&program, b"\x7fELF\x01\x01\x01 of some other machine", 0o755);
+    let name = program.to_str().unwrap();
+    let (code, line) = failure(Init::pid1(&[]), &[name]);
+    assert_eq!((code, line), (Some(126), format!("sexton: {name}: Exec format error")));
+}
