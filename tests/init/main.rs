@@ -62,12 +62,14 @@ impl Test {
         Self { name, needs: Some(Need::Root), run }
     }
 
-    fn trial(self, module: &str) -> Trial {
+    fn trial(self, module: &'static str) -> Trial {
         Trial::test(format!("{module}::{}", self.name), move |context| {
             if let Some(need) = self.needs
                 && !need.is_met()
                 && !need.is_required()
             {
+                // The harness counts it as ignored, but does not show the reason.
+                eprintln!("ignored {module}::{}: needs {}", self.name, need.name());
                 context.ignore_for(format!("needs {}", need.name()))?;
             }
             (self.run)();
