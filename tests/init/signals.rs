@@ -1,6 +1,11 @@
 //! Every signal reaches the command, once, whatever it is.
 
-use crate::support::{Init, Running, field, kill, play, processes, shell, wait_until, words};
+use std::ffi::OsString;
+use std::fs;
+
+use crate::support::{
+    Init, Running, field, kill, play, process, processes, sexton, shell, wait_until, words,
+};
 
 crate::tests![
     new every_signal_arrives_once,
@@ -31,17 +36,17 @@ fn forwarded() -> impl Iterator<Item = i32> {
 /// Each is followed by a different one: were it to come twice, or another with it,
 /// the wrong line would be next.
 fn every_signal_arrives_once() {
-    for options in [&[][..], &["-c"], &["-A"]] {
-        for init in [Init::pid1(options), Init::plain(options)] {
-            let mut running = ready(init.start(play("receive")));
-            for signal in forwarded() {
-                running.signal(signal);
-                assert_eq!(running.stdout.line(), signal.to_string(), "{options:?}");
-            }
-            running.signal(1);
-            assert_eq!(running.stdout.line(), "1");
-            end(running);
+    for init in
+        [Init::pid1(&[]), Init::pid1(&["-c"]), Init::pid1(&["-A"]), Init::plain(&[]), Init::plain(&["-c"])]
+    {
+        let mut running = ready(init.start(play("receive")));
+        for signal in forwarded() {
+            running.signal(signal);
+            assert_eq!(running.stdout.line(), signal.to_string());
         }
+        running.signal(1);
+        assert_eq!(running.stdout.line(), "1");
+        end(running);
     }
 }
 
@@ -132,49 +137,73 @@ fn single_child_signals_the_command_alone() {
     assert_eq!(running.stdout.line(), "end");
 }
 
-fn escaped(init: Init, how: &str) -> Running {
-    let mut command = play("escape");
-    command.push(how.into());
-    let mut running = init.start(command);
-    let mut lines = [running.stdout.line(), running.stdout.line()];
-    lines.sort();
-    assert_eq!(lines, ["child ready", "ready"]);
-    running
+/// The lines of the two that receive, in this order.
+fn both_say(running: &mut Running, lines: [&str; 2]) {
+    let mut said = [running.stdout.line(), running.stdout.line()];
+    said.sort();
+    assert_eq!(said, lines);
 }
 
-fn reaches_both(mut running: Running) {
-    for signal in ["1", "15", "37"] {
-        running.signal(signal.parse().unwrap());
-        let mut lines = [running.stdout.line(), running.stdout.line()];
-        lines.sort();
-        assert_eq!(lines, [signal.to_owned(), format!("child {signal}")]);
-    }
-    end(running);
+fn escaping(how: &str) -> Vec<OsString> {
+    let mut command = play("escape");
+    command.push(how.into());
+    command
 }
 
 fn all_reaches_a_session_of_its_own_as_pid_1() {
-    reaches_both(escaped(Init::pid1(&["-A"]), "session"));
-}
-
-fn all_reaches_a_session_of_its_own_as_a_subreaper() {
-    reaches_both(escaped(Init::plain(&["-A"]), "session"));
-    reaches_both(escaped(Init::plain(&["--all"]), "group"));
-}
-
-/// One sexton below another, and a stranger beside it: what the inner one forwards
-/// reaches neither the outer one's other children nor the stranger.
-fn all_spares_bystanders() {
-    let mut bystander = ready(Init::plain(&[]).start(play("receive")));
-    let mut running = escaped(Init::plain(&["-A"]), "session");
-    for _ in 0..20 {
-        running.signal(libc::SIGUSR1);
-        running.stdout.line();
-        running.stdout.line();
+    let mut running = Init::pid1(&["-A"]).start(escaping("session"));
+    both_say(&mut running, ["child ready", "ready"]);
+    for signal in ["1", "15", "37"] {
+        running.signal(signal.parse().unwrap());
+        both_say(&mut running, [signal, &format!("child {signal}")]);
     }
-    reaches_both(running);
-    bystander.signal(libc::SIGUSR2);
-    assert_eq!(bystander.stdout.line(), "12", "a signal that was not for it");
-    end(bystander);
+}
+
+/// In a PID namespace all the same: should this ever go wrong, what it signals are
+/// not the machine's processes.
+fn all_reaches_a_session_of_its_own_as_a_subreaper() {
+    for how in ["session", "group"] {
+        let mut command = vec![sexton().into(), "--all".into()];
+        command.extend(escaping(how));
+        let mut running = Init::pid1(&["-c"]).start(command);
+        both_say(&mut running, ["child ready", "ready"]);
+        for signal in ["1", "15", "37"] {
+            running.signal(signal.parse().unwrap());
+            both_say(&mut running, [signal, &format!("child {signal}")]);
+        }
+    }
+}
+
+/// The bystander is a child of the same shell that the subreaper is a child of.
+fn all_spares_bystanders() {
+    let script = r#"bystander=$1; shift; "$bystander" --play receive | sed -u 's/^/bystander /' & "$@""#;
+    let mut command = shell(script);
+    command.extend(["sh".into(), play("receive")[0].clone()]);
+    command.extend([sexton().into(), "-A".into()]);
+    command.extend(play("receive"));
+    let mut running = Init::pid1(&["-A"]).start(command);
+    let mut said = [running.stdout.line(), running.stdout.line()];
+    said.sort();
+    assert!(said[0].starts_with("bystander ready") && said[1].starts_with("ready"), "{said:?}");
+    let inner = processes().into_iter().find(|process| {
+        let words = fs::read_to_string(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
+        words.contains("\0-A\0") && parent_of(process.parent) == Some(running.pid)
+    });
+    let inner = inner.expect("the subreaper").pid;
+    for _ in 0..20 {
+        kill(inner, libc::SIGUSR1);
+        assert_eq!(running.stdout.line(), "10");
+    }
+    // To show that the bystander listens, and that this is the first it hears.
+    running.signal(libc::SIGWINCH);
+    let mut said = [running.stdout.line(), running.stdout.line()];
+    said.sort();
+    // The inner sexton forwards what it gets itself, hence the third line.
+    assert_eq!(said.iter().chain([&running.stdout.line()]).filter(|line| *line == "bystander 28").count(), 1);
+}
+
+fn parent_of(pid: i32) -> Option<i32> {
+    Some(process(pid)?.parent)
 }
 
 /// It put itself into a group that sexton does not lead to.
