@@ -70,7 +70,7 @@ fn a_full_standard_error_stops_nothing() {
     // Nobody reads from the other end, which stays open.
     let (reader, writer) = io::pipe().unwrap();
     let mut command = play("orphans");
-    command.push("1500".into());
+    command.push("4000".into());
     let (stdin, input) = io::pipe().unwrap();
     let mut running = Init::pid1(&["-vvv"]).stdin(stdin).stderr(writer).start(command);
     assert_eq!(running.stdout.line(), "left");
