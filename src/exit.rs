@@ -33,6 +33,11 @@ impl Status {
         if libc::WIFSIGNALED(self.0) { Signal::new(libc::WTERMSIG(self.0)) } else { None }
     }
 
+    /// The signal that stopped it, if it has not ended but stopped.
+    pub fn stop_signal(self) -> Option<Signal> {
+        if libc::WIFSTOPPED(self.0) { Signal::new(libc::WSTOPSIG(self.0)) } else { None }
+    }
+
     /// The exit code that tells it to a shell: its own, or 128+N for signal N
     /// (POSIX's shell, 2.8.2, asks for more than 128; everyone takes this). With
     /// 64 signals it ends at 192.
@@ -110,6 +115,17 @@ mod tests {
                 assert_eq!(c_int::from(status.exit_code()), 128 + number);
             }
         }
+    }
+
+    #[test]
+    fn a_stop_is_no_end() {
+        for signal in [Signal::STOP, Signal::TSTP, Signal::TTIN, Signal::TTOU] {
+            let status = Status::from_raw(signal.number() << 8 | 0x7f);
+            assert_eq!(status.stop_signal(), Some(signal));
+            assert_eq!((status.exit_status(), status.term_signal()), (None, None));
+        }
+        assert_eq!(Status::from_raw(0).stop_signal(), None);
+        assert_eq!(Status::from_raw(20).stop_signal(), None);
     }
 
     #[test]

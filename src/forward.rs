@@ -70,12 +70,15 @@ impl Rewrites {
 /// - The terminal's driver raises TSTP, TTIN and TTOU against whoever is in its
 ///   process group, that is against sexton itself; the command gets its own. Then
 ///   `si_code` is SI_KERNEL, and from a process it is never positive
-///   (`sigaction(2)`).
+///   (`sigaction(2)`). Nor those with which sexton stopped its own process group,
+///   after the command had stopped.
 /// - SIGPIPE and SIGXFSZ that sexton raised by writing a message.
 pub fn is_for_the_command(received: Received, own_pid: Pid) -> bool {
     match received.signal {
         Signal::CHLD => false,
-        Signal::TSTP | Signal::TTIN | Signal::TTOU => received.sent_by_a_process(),
+        Signal::TSTP | Signal::TTIN | Signal::TTOU => {
+            received.sent_by_a_process() && received.sender() != Some(own_pid)
+        }
         Signal::PIPE | Signal::XFSZ => received.sender() != Some(own_pid),
         _ => true,
     }
@@ -196,6 +199,7 @@ mod tests {
             assert!(forwarded(stop, libc::SI_USER, 1));
             assert!(forwarded(stop, libc::SI_QUEUE, 1));
             assert!(!forwarded(stop, libc::SI_KERNEL, 0));
+            assert!(!forwarded(stop, libc::SI_USER, 7), "sent to our own group");
         }
         assert!(!forwarded("PIPE", libc::SI_USER, 7), "raised by a message of our own");
         assert!(!forwarded("XFSZ", libc::SI_USER, 7));

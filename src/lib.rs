@@ -14,6 +14,7 @@
 //! | [`spawn`] | starting the command |
 //! | [`supervise`] | the loop: reap, wait, forward |
 //! | [`forward`] | which signal goes on, as what, to whom |
+//! | [`terminal`] | sessions, process groups, the foreground, stopping with the command |
 //! | [`exit`] | how a child ended, and the exit code that says so |
 //! | [`signal`] | signals and their names |
 //! | [`procfs`] | /proc: who descends from whom |
@@ -33,6 +34,7 @@ pub mod spawn;
 pub mod supervise;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod terminal;
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -44,8 +46,10 @@ use cli::{End, Page, Settings};
 use exit::{FAILED, Status};
 use forward::{Forwarder, INIT};
 use message::{Level, Log, Word};
+use signal::Signal;
 use spawn::{Command, Failure, Started};
 use sys::{Arguments, Environment};
+use terminal::{Place, Problem};
 
 /// Runs sexton and returns its exit code.
 pub fn run(arguments: Arguments, environment: Environment) -> u8 {
@@ -83,24 +87,38 @@ fn serve(settings: &Settings, command: &Command, parent: Pid, log: &Log) -> Resu
     adopt_orphans(own_pid, log);
     let parent_died = watch_parent(settings, parent, log)?;
 
-    let started = command.start().map_err(|failure| tell(failure, command, log))?;
-    log.say(Level::Debug, &[&"started the command as ", &started.pid]);
-    if let Err(reason) = started.group {
-        log.say(Level::Info, &[&"setpgid: ", &reason]);
-    }
+    let (place, problem) = Place::prepare(own_pid);
+    tell_problem(problem, log);
+    let Started { pid, problem } = command.start(&place).map_err(|failure| {
+        place.give_back();
+        tell(failure, command, log)
+    })?;
+    log.say(Level::Debug, &[&"started the command as ", &pid]);
+    tell_problem(problem, log);
+    let held_back = place.signals;
+    let job = place.into_job(own_pid, pid);
     let _ = chdir(c"/");
     sys::close_all_but_standard();
 
-    let Started { pid, .. } = started;
     let forwarder =
         Forwarder { scope: settings.scope, command: pid, own_pid, log, refusal_told: Cell::new(false) };
-    if let Some(signal) = parent_died.and_then(|signal| settings.rewrites.apply(signal)) {
+    let hang_ups = [Signal::HUP, Signal::CONT].into_iter().filter(|signal| held_back.contains(*signal));
+    for signal in hang_ups.chain(parent_died).filter_map(|signal| settings.rewrites.apply(signal)) {
         forwarder.send(signal);
     }
-    supervise::supervise(&forwarder, &settings.rewrites, log).map_err(|reason| {
+    let ended = supervise::supervise(&forwarder, &settings.rewrites, &job, log);
+    job.ended();
+    ended.map_err(|reason| {
         log.say(Level::Problem, &[&"wait4: ", &reason]);
         FAILED
     })
+}
+
+/// Tells of a call about a terminal, a session or a group that failed.
+fn tell_problem(problem: Problem, log: &Log) {
+    if let Some((call, reason)) = problem {
+        log.say(Level::Info, &[&call, &": ", &reason]);
+    }
 }
 
 /// What the options ask for.
@@ -170,7 +188,7 @@ fn adopt_orphans(own_pid: Pid, log: &Log) {
 ///
 /// A parent that was dead before that cannot be told from one that is alive: we
 /// are then PID 1's child, and so are those whom PID 1 itself started.
-fn watch_parent(settings: &Settings, parent: Pid, log: &Log) -> Result<Option<signal::Signal>, u8> {
+fn watch_parent(settings: &Settings, parent: Pid, log: &Log) -> Result<Option<Signal>, u8> {
     let Some(signal) = settings.parent_death_signal else { return Ok(None) };
     if let Err(reason) = sys::set_parent_death_signal(signal) {
         log.fail(&[&"PR_SET_PDEATHSIG: ", &reason]);

@@ -88,7 +88,7 @@ fn descends(process: Pid, ancestor: Pid) -> bool {
 const ATTEMPTS: u8 = 8;
 
 /// The parent of a process.
-fn parent(process: Pid) -> Option<Pid> {
+pub fn parent(process: Pid) -> Option<Pid> {
     let mut buffer = [0; STAT];
     parse_parent(sys::read_start(StatPath::new(process).as_c_str()?, &mut buffer)?)
 }

@@ -25,6 +25,8 @@ const RTMAX: u8 = 64;
 pub struct Signal(u8);
 
 impl Signal {
+    /// SIGHUP, 1.
+    pub const HUP: Self = Self(libc::SIGHUP as u8);
     /// SIGABRT, 6.
     pub const ABRT: Self = Self(libc::SIGABRT as u8);
     /// SIGKILL, 9.
@@ -33,6 +35,8 @@ impl Signal {
     pub const PIPE: Self = Self(libc::SIGPIPE as u8);
     /// SIGCHLD, 17.
     pub const CHLD: Self = Self(libc::SIGCHLD as u8);
+    /// SIGCONT, 18.
+    pub const CONT: Self = Self(libc::SIGCONT as u8);
     /// SIGSTOP, 19.
     pub const STOP: Self = Self(libc::SIGSTOP as u8);
     /// SIGTSTP, 20.

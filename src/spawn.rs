@@ -11,10 +11,11 @@
 use std::ffi::CStr;
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, Pid, access, getpid, setpgid};
+use nix::unistd::{AccessFlags, Pid, access, getpid};
 
 use crate::number::{Decimal, decimal};
 use crate::sys::{self, Arguments, Environment, SignalMask};
+use crate::terminal::{Place, Problem};
 
 /// What the command is given.
 pub struct Command {
@@ -34,8 +35,8 @@ pub struct Command {
 pub struct Started {
     /// Its PID, and where that was possible its process group.
     pub pid: Pid,
-    /// Why it leads no process group, if it does not.
-    pub group: Result<(), Errno>,
+    /// What failed of taking its place in a session, a group and a terminal.
+    pub problem: Problem,
 }
 
 /// Why a command was not started.
@@ -54,12 +55,12 @@ pub enum Failure {
 
 impl Command {
     /// Starts the command, and returns when it has executed or failed to.
-    pub fn start(&self) -> Result<Started, Failure> {
+    pub fn start(&self, place: &Place) -> Result<Started, Failure> {
         let listen_pid = ListenPid::find(self.environment);
         let mut failure = None;
-        let mut group = Ok(());
+        let mut problem = None;
         let pid = sys::spawn_sharing_memory(&mut || {
-            group = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+            problem = place.take();
             if let Some(index) = listen_pid {
                 ListenPid::name_this_process(self.environment, index);
             }
@@ -74,7 +75,7 @@ impl Command {
         })
         .map_err(Failure::Clone)?;
         match failure {
-            None => Ok(Started { pid, group }),
+            None => Ok(Started { pid, problem }),
             Some(reason) => {
                 // It is on its way out. Leave no zombie for our parent to inherit.
                 while sys::wait_and_reap().is_ok_and(|(reaped, _)| reaped != pid) {}

@@ -10,6 +10,7 @@ use crate::forward::{Forwarder, Rewrites, is_for_the_command};
 use crate::message::{Level, Log};
 use crate::signal::Signal;
 use crate::sys;
+use crate::terminal::Job;
 
 /// Reaps and forwards until the command has ended; returns how it did.
 ///
@@ -21,10 +22,15 @@ use crate::sys;
 /// as its PID may be somebody else's by now.
 ///
 /// ECHILD where the command is no child of ours, which would be waiting for ever.
-pub fn supervise(forwarder: &Forwarder, rewrites: &Rewrites, log: &Log) -> Result<Status, Errno> {
+pub fn supervise(forwarder: &Forwarder, rewrites: &Rewrites, job: &Job, log: &Log) -> Result<Status, Errno> {
     loop {
-        if let Some(status) = drain(forwarder.command, log)? {
+        let command = drain(forwarder.command, job.ours, log)?;
+        if let Some(status) = command.ended {
             return Ok(status);
+        }
+        if let Some(signal) = command.stopped {
+            log.say(Level::Debug, &[&"the command was stopped by ", &signal]);
+            job.stopped(signal);
         }
         // The kernel hands out low numbers first: a flood of HUPs would keep
         // SIGCHLD back for as long as it lasts.
@@ -35,7 +41,10 @@ pub fn supervise(forwarder: &Forwarder, rewrites: &Rewrites, log: &Log) -> Resul
                 Err(Errno::EINTR) => continue,
                 Err(reason) => return reap_without_signals(forwarder.command, reason, log),
             };
-            if is_for_the_command(received, forwarder.own_pid)
+            if received.signal == Signal::CONT {
+                job.continued();
+            }
+            if (is_for_the_command(received, forwarder.own_pid) || job.is_suspended_by(received))
                 && let Some(signal) = rewrites.apply(received.signal)
             {
                 forwarder.send(signal);
@@ -46,20 +55,31 @@ pub fn supervise(forwarder: &Forwarder, rewrites: &Rewrites, log: &Log) -> Resul
 
 const SIGNALS_BETWEEN_DRAINS: u8 = 64;
 
-/// Reaps all that can be reaped; returns how the command ended, if it was there.
-fn drain(command: Pid, log: &Log) -> Result<Option<Status>, Errno> {
-    let mut ended = None;
+/// What a drain found out about the command.
+#[derive(Default)]
+struct Found {
+    ended: Option<Status>,
+    stopped: Option<Signal>,
+}
+
+/// Reaps all that can be reaped.
+fn drain(command: Pid, stops: bool, log: &Log) -> Result<Found, Errno> {
+    let mut found = Found::default();
     loop {
-        match sys::reap() {
+        match sys::reap(stops) {
             Ok(Some((pid, status))) => {
-                tell_reaped(pid, status, log);
-                if pid == command {
-                    ended = Some(status);
+                if status.stop_signal().is_none() {
+                    tell_reaped(pid, status, log);
+                    if pid == command {
+                        found.ended = Some(status);
+                    }
+                } else if pid == command {
+                    found.stopped = status.stop_signal();
                 }
             }
-            Ok(None) => return Ok(ended),
+            Ok(None) => return Ok(found),
             // No child at all: right where the command was the last one.
-            Err(Errno::ECHILD) if ended.is_some() => return Ok(ended),
+            Err(Errno::ECHILD) if found.ended.is_some() => return Ok(found),
             Err(reason) => return Err(reason),
         }
     }

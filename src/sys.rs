@@ -156,10 +156,26 @@ pub fn exit(code: u8) -> ! {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SignalMask(u64);
 
+/// A set of signals has the same form.
+pub type SignalSet = SignalMask;
+
 /// All 64, those that C libraries hide included.
 static ALL_SIGNALS: SignalMask = SignalMask(!0);
 
 impl SignalMask {
+    /// No signal.
+    pub const EMPTY: Self = Self(0);
+
+    /// The set with a signal added.
+    pub fn with(self, signal: Signal) -> Self {
+        Self(self.0 | 1 << (signal.number() - 1))
+    }
+
+    /// Whether a signal is in it.
+    pub fn contains(self, signal: Signal) -> bool {
+        self.0 >> (signal.number() - 1) & 1 == 1
+    }
+
     /// Its size, by which the kernel knows that the caller means the same.
     const SIZE: usize = mem::size_of::<u64>();
 }
@@ -210,6 +226,27 @@ pub fn ignore_sigchld(ignore: bool) -> bool {
     }
 }
 
+/// Catches TSTP, TTIN and TTOU from now until the process executes a program, which
+/// makes them what they were (`execve(2)`: handlers become default actions).
+///
+/// For a child that shares our memory: were it stopped before it executes, we would
+/// be suspended with it, and nobody left who could see to it.
+pub fn catch_stop_signals() {
+    extern "C" fn nothing(_: c_int) {}
+    for signal in [Signal::TSTP, Signal::TTIN, Signal::TTOU] {
+        let mut old = MaybeUninit::<libc::sigaction>::zeroed();
+        let mut new = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: zero bytes are a valid `sigaction`; the handler does nothing.
+        unsafe {
+            (*new.as_mut_ptr()).sa_sigaction = nothing as extern "C" fn(c_int) as libc::sighandler_t;
+            libc::sigaction(signal.number(), new.as_ptr(), old.as_mut_ptr());
+            if old.assume_init_ref().sa_sigaction == libc::SIG_IGN {
+                libc::sigaction(signal.number(), old.as_ptr(), ptr::null_mut());
+            }
+        }
+    }
+}
+
 /// A signal that was waited for, and where it comes from.
 #[derive(Clone, Copy)]
 pub struct Received {
@@ -240,17 +277,23 @@ impl Received {
 /// Sleeps until a signal arrives, and takes it. Fails with EINTR when a debugger
 /// attaches or the process was stopped and continued (`signal(7)`).
 pub fn wait_for_signal() -> Result<Received, Errno> {
+    take_signal(&raw const ALL_SIGNALS, ptr::null())
+}
+
+/// Takes a signal of `set` that is pending.
+pub fn take_pending_signal(set: SignalSet) -> Option<Received> {
+    let none_at_all = MaybeUninit::<libc::timespec>::zeroed();
+    take_signal(&raw const set, none_at_all.as_ptr()).ok()
+}
+
+/// `rt_sigtimedwait`. Both pointers must be valid; `timeout` may be null, and holds
+/// zeroes otherwise, which are the same in each of the kernel's forms of it.
+fn take_signal(set: *const SignalSet, timeout: *const libc::timespec) -> Result<Received, Errno> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: mask and siginfo are of the sizes that the kernel expects; no
-    // timeout is given.
+    // SAFETY: set and siginfo are of the sizes that the kernel expects; the
+    // callers, above, pass pointers to what lives through the call.
     let number = unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigtimedwait,
-            &raw const ALL_SIGNALS,
-            info.as_mut_ptr(),
-            ptr::null::<libc::timespec>(),
-            SignalMask::SIZE,
-        )
+        libc::syscall(libc::SYS_rt_sigtimedwait, set, info.as_mut_ptr(), timeout, SignalMask::SIZE)
     };
     let number = Errno::result(number)?;
     // SAFETY: it was zeroed, and the kernel wrote over that; where `si_code` is
@@ -279,6 +322,22 @@ pub fn kill_group(group: Pid, signal: Signal) -> Result<(), Errno> {
 /// alone: to anybody else, `kill(-1)` means what it may signal at all.
 pub fn kill_everything(signal: Signal) -> Result<(), Errno> {
     kill_raw(-1, signal)
+}
+
+/// Sends a signal to our own process group, us included.
+pub fn kill_own_group(signal: Signal) -> Result<(), Errno> {
+    kill_raw(0, signal)
+}
+
+/// Whether a process group has members. PID 1's always has: to `kill(2)`, -1 does
+/// not mean that group, nor -0 one from outside of the PID namespace.
+pub fn group_exists(group: Pid) -> bool {
+    if group.as_raw() <= 1 {
+        return true;
+    }
+    // SAFETY: has no memory effect; signal 0 is none.
+    let sent = unsafe { libc::kill(-group.as_raw(), 0) };
+    Errno::result(sent) != Err(Errno::ESRCH)
 }
 
 /// `nix::sys::signal::kill` takes no real-time signal.
@@ -348,11 +407,12 @@ pub fn die_of(signal: Signal) {
 
 // --- Children ----------------------------------------------------------------
 
-/// Reaps one child that has ended, whatever it is: `__WALL` finds those as well
-/// that were cloned without SIGCHLD, before this process became sexton. None
-/// where all children still run; ECHILD where there are none.
-pub fn reap() -> Result<Option<(Pid, Status)>, Errno> {
-    wait4(libc::WNOHANG)
+/// Takes one child's change of state: its end, which reaps it, or where `stops` are
+/// asked for, that it has stopped. `__WALL` finds those as well that were cloned
+/// without SIGCHLD, before this process became sexton. None where nothing has
+/// changed; ECHILD where there are no children.
+pub fn reap(stops: bool) -> Result<Option<(Pid, Status)>, Errno> {
+    wait4(libc::WNOHANG | if stops { libc::WUNTRACED } else { 0 })
 }
 
 /// Waits until a child ends, and reaps it.
@@ -457,6 +517,38 @@ pub fn execute_by_shell(
         *slot = name;
         reason
     }
+}
+
+// --- The terminal -------------------------------------------------------------
+
+/// Gives the controlling terminal up. For a session's leader: all of the session
+/// loses it, and the foreground group gets HUP and CONT (`tty_ioctl(4)`, TIOCNOTTY).
+pub fn give_up_terminal(terminal: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: this request has no argument.
+    Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) }).map(drop)
+}
+
+/// Makes it the controlling terminal of the session that the caller leads, and the
+/// caller's group the foreground one (`tty_ioctl(4)`, TIOCSCTTY).
+pub fn take_terminal(terminal: &OwnedFd) -> Result<(), Errno> {
+    // SAFETY: this request's argument is a number: 0, not to steal it.
+    Errno::result(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSCTTY, 0) }).map(drop)
+}
+
+/// A duplicate of the first standard descriptor that is the controlling terminal of
+/// this session.
+pub fn standard_descriptor_that_controls(session: Pid) -> Option<OwnedFd> {
+    for descriptor in libc::STDIN_FILENO..=libc::STDERR_FILENO {
+        // SAFETY: has no memory effect.
+        if unsafe { libc::tcgetsid(descriptor) } == session.as_raw() {
+            // SAFETY: has no memory effect.
+            let duplicate = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3) };
+            let duplicate = Errno::result(duplicate).ok()?;
+            // SAFETY: the kernel just made it, for us.
+            return Some(unsafe { OwnedFd::from_raw_fd(duplicate) });
+        }
+    }
+    None
 }
 
 // --- Descriptors -------------------------------------------------------------

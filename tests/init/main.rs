@@ -16,6 +16,7 @@ mod roles;
 mod signals;
 mod start;
 mod support;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -31,12 +32,14 @@ pub(crate) struct Test {
 #[derive(Clone, Copy)]
 enum Need {
     Root,
+    Program(&'static str),
 }
 
 impl Need {
     fn name(self) -> &'static str {
         match self {
             Need::Root => "root",
+            Need::Program(name) => name,
         }
     }
 
@@ -44,10 +47,15 @@ impl Need {
         match self {
             // SAFETY: has no memory effect.
             Need::Root => unsafe { libc::geteuid() == 0 },
+            Need::Program(name) => {
+                let path = std::env::var_os("PATH").unwrap_or_default();
+                std::env::split_paths(&path).any(|directory| directory.join(name).exists())
+            }
         }
     }
 
     fn is_required(self) -> bool {
+        // A machine that is to run everything runs every program, too.
         let required = std::env::var("SEXTON_TEST_REQUIRE").unwrap_or_default();
         required.split(',').any(|name| name == self.name())
     }
@@ -60,6 +68,18 @@ impl Test {
 
     const fn as_root(name: &'static str, run: fn()) -> Self {
         Self { name, needs: Some(Need::Root), run }
+    }
+
+    const fn with_less(name: &'static str, run: fn()) -> Self {
+        Self { name, needs: Some(Need::Program("less")), run }
+    }
+
+    const fn with_busybox(name: &'static str, run: fn()) -> Self {
+        Self { name, needs: Some(Need::Program("busybox")), run }
+    }
+
+    const fn with_script(name: &'static str, run: fn()) -> Self {
+        Self { name, needs: Some(Need::Program("script")), run }
     }
 
     fn trial(self, module: &'static str) -> Trial {
@@ -102,6 +122,7 @@ fn main() -> ExitCode {
         ("reaping", reaping::tests()),
         ("signals", signals::tests()),
         ("start", start::tests()),
+        ("terminal", terminal::tests()),
     ];
     let trials =
         modules.into_iter().flat_map(|(name, tests)| tests.into_iter().map(move |test| test.trial(name)));

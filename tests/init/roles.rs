@@ -23,6 +23,7 @@ pub(crate) fn play(role: &str, arguments: &[OsString]) -> ExitCode {
         "escape" => escape(text(0)),
         "adopt" => adopt(arguments),
         "leave" => leave(),
+        "standing" => standing(),
         "other-user" => other_user(),
         "storm" => storm(number(0)),
         other => panic!("no role {other:?}"),
@@ -49,6 +50,10 @@ fn launch(arguments: &[OsString]) -> ExitCode {
     // SAFETY: see above; the report's descriptor was inherited for this.
     unsafe {
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL));
+        // Whatever the tests themselves were started with, in the background say.
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
         check(libc::fcntl(report, libc::F_SETFD, libc::FD_CLOEXEC));
         // Before anybody knows the PID, so that what they send is kept.
         for condition in conditions.iter().filter(|condition| condition.starts_with("block=")) {
@@ -174,6 +179,23 @@ fn apply(condition: &str) {
                 check(libc::setresgid(id, id, id));
                 check(libc::setresuid(id, id, id));
             }
+            // `terminal=PATH:012`: leads a session that it controls, and has it as these
+            // descriptors. `other-terminal`: it does not control the session.
+            "terminal" | "other-terminal" => {
+                let (path, onto) = value.split_once(':').expect("PATH:DESCRIPTORS");
+                let path = CString::new(path).expect("no zero");
+                libc::setsid();
+                let terminal = check(libc::open(path.as_ptr(), libc::O_RDWR | libc::O_NOCTTY)) as i32;
+                if name == "terminal" {
+                    check(libc::ioctl(terminal, libc::TIOCSCTTY, 0));
+                }
+                for descriptor in onto.bytes() {
+                    check(libc::dup2(terminal, i32::from(descriptor - b'0')));
+                }
+                libc::close(terminal);
+            }
+            // As gVisor and lx zones do: these calls fail with this errno.
+            "refuse" => refuse(number() as u32),
             // A file that can hold nothing more.
             "stderr-full" => {
                 let full = check(libc::open(c"/dev/full".as_ptr(), libc::O_WRONLY)) as i32;
@@ -333,6 +355,53 @@ fn escape(how: &str) -> ExitCode {
             signal => say(signal),
         }
     }
+}
+
+/// Makes setpgid, setsid and ioctl fail from now on, over exec as well.
+fn refuse(errno: u32) {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let equal =
+        |number: libc::c_long, jump| libc::sock_filter { code: EQUAL, jt: jump, jf: 0, k: number as u32 };
+    let plain = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
+    let mut filter = [
+        // The number of the call is the first word of `seccomp_data`.
+        plain(LOAD, 0),
+        equal(libc::SYS_setpgid, 3),
+        equal(libc::SYS_setsid, 2),
+        equal(libc::SYS_ioctl, 1),
+        plain(RETURN, libc::SECCOMP_RET_ALLOW),
+        plain(RETURN, libc::SECCOMP_RET_ERRNO | errno),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the program and its filter live through the call, which copies them.
+    unsafe {
+        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+        check(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program));
+    }
+}
+
+/// `standing`: says what it leads, `session` or `group` or `nothing`, and whether it
+/// has a controlling terminal, and that terminal's foreground.
+fn standing() -> ExitCode {
+    // SAFETY: plain system calls.
+    unsafe {
+        let pid = libc::getpid();
+        let leads = match (libc::getsid(0) == pid, libc::getpgrp() == pid) {
+            (true, _) => "session",
+            (false, true) => "group",
+            (false, false) => "nothing",
+        };
+        let terminal = libc::open(c"/dev/tty".as_ptr(), libc::O_RDWR);
+        let has = match (terminal >= 0, libc::tcgetpgrp(terminal) == libc::getpgrp()) {
+            (false, _) => "no terminal",
+            (true, true) => "foreground",
+            (true, false) => "background",
+        };
+        say(format_args!("{leads}, {has}"));
+    }
+    ExitCode::SUCCESS
 }
 
 /// `leave`: moves into sexton's process group, then receives.

@@ -1,10 +1,10 @@
 //! Starting sexton the way a container engine or a shell would, and waiting for
 //! what it does: on conditions, each with a deadline.
 
-use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::{self, PipeReader, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::ffi::{CStr, OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
@@ -332,4 +332,77 @@ impl Lines {
 /// Standard error as text.
 pub(crate) fn complaint(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).expect("text")
+}
+
+/// The far end of a pseudo-terminal: what a person has before them.
+pub(crate) struct Screen {
+    master: File,
+    path: String,
+    shown: String,
+}
+
+impl Screen {
+    pub(crate) fn new() -> Self {
+        // SAFETY: plain calls; the buffer is as long as is said.
+        unsafe {
+            let master = libc::posix_openpt(libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC);
+            assert!(master >= 0 && libc::grantpt(master) == 0 && libc::unlockpt(master) == 0);
+            let mut name = [0; 64];
+            assert_eq!(libc::ptsname_r(master, name.as_mut_ptr(), name.len()), 0);
+            let path = CStr::from_ptr(name.as_ptr()).to_str().expect("text").to_owned();
+            Self { master: File::from_raw_fd(master), path, shown: String::new() }
+        }
+    }
+
+    /// The condition under which sexton has it as these descriptors.
+    pub(crate) fn on(&self, descriptors: &str) -> String {
+        format!("terminal={}:{descriptors}", self.path)
+    }
+
+    /// The same with a terminal that does not control its session.
+    pub(crate) fn uncontrolled_on(&self, descriptors: &str) -> String {
+        format!("other-terminal={}:{descriptors}", self.path)
+    }
+
+    /// Types something.
+    pub(crate) fn types(&mut self, text: &str) {
+        self.master.write_all(text.as_bytes()).expect("type");
+    }
+
+    /// Waits until something has been shown since what was waited for last.
+    pub(crate) fn shows(&mut self, text: &str) {
+        loop {
+            if let Some(start) = self.shown.find(text) {
+                self.shown.drain(..start + text.len());
+                return;
+            }
+            let mut descriptor =
+                libc::pollfd { fd: self.master.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: the pointer is to one descriptor.
+            let ready = unsafe { libc::poll(&raw mut descriptor, 1, DEADLINE.as_millis() as i32) };
+            assert!(ready == 1, "{text:?} does not come; shown: {:?}", self.shown);
+            let mut chunk = [0; 4096];
+            let length = self.master.read(&mut chunk).unwrap_or(0);
+            assert!(length > 0, "hung up before {text:?}; shown: {:?}", self.shown);
+            self.shown.push_str(&String::from_utf8_lossy(&chunk[..length]));
+        }
+    }
+
+    /// Changes its size.
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+        let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        // SAFETY: the request takes a pointer to that.
+        assert_eq!(unsafe { libc::ioctl(self.master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }, 0);
+    }
+
+    /// Its settings, as numbers to compare.
+    pub(crate) fn settings(&self) -> [u32; 4] {
+        // SAFETY: zeroed termios are valid, and the call fills them in.
+        let settings = unsafe {
+            let mut settings = std::mem::zeroed::<libc::termios>();
+            assert_eq!(libc::tcgetattr(self.master.as_raw_fd(), &raw mut settings), 0);
+            settings
+        };
+        [settings.c_iflag, settings.c_oflag, settings.c_cflag, settings.c_lflag]
+    }
 }

@@ -1,0 +1,227 @@
+//! Sessions, process groups and the controlling terminal: what the command would
+//! have had in our place, it gets (`credentials(7)`, `setsid(2)`, `tty_ioctl(4)`;
+//! POSIX, General Terminal Interface).
+//!
+//! Nothing here is ever fatal. Every one of these calls fails somewhere: without a
+//! terminal, on a terminal that is not ours, in sandboxes that know none of it.
+
+#![forbid(unsafe_code)]
+
+use std::cell::Cell;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, setpgid, setsid, tcgetpgrp, tcsetpgrp};
+
+use crate::procfs;
+use crate::signal::Signal;
+use crate::sys::{self, Received};
+
+/// The place that is kept for the command, from before its start.
+pub struct Place {
+    kind: Kind,
+    terminal: Option<OwnedFd>,
+    /// Signals that came while the terminal was given up, and are the command's.
+    pub signals: sys::SignalSet,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// It leads a session, and takes the terminal that we gave up.
+    Session,
+    /// It leads a process group, and takes the foreground if we have it.
+    Group { foreground: bool },
+}
+
+/// A call that failed, to be told at `-v`.
+pub type Problem = Option<(&'static str, Errno)>;
+
+impl Place {
+    /// Makes the place.
+    ///
+    /// Where we lead our session, as a container's PID 1 does, the command shall
+    /// lead one: else its process group would not be an orphaned one, a Ctrl-Z
+    /// would stop it, and nobody be there to continue it. So the terminal must be
+    /// given up first. Elsewhere we are part of somebody's job, and stay so.
+    pub fn prepare(own_pid: Pid) -> (Self, Problem) {
+        let terminal = controlling_terminal();
+        let mut place = Self { kind: Kind::Session, terminal, signals: sys::SignalSet::EMPTY };
+        let mut problem = None;
+        if getsid(None) == Ok(own_pid) {
+            match place.terminal.as_ref().map(sys::give_up_terminal) {
+                None => return (place, None),
+                Some(Ok(())) => {
+                    place.signals = hang_ups_by_others(own_pid);
+                    return (place, None);
+                }
+                Some(Err(reason)) => problem = Some(("TIOCNOTTY", reason)),
+            }
+        }
+        let foreground = place.terminal.as_ref().is_some_and(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()));
+        place.kind = Kind::Group { foreground };
+        (place, problem)
+    }
+
+    /// Takes the place; called by the child before it executes, all signals still
+    /// blocked: a background process that blocks SIGTTOU may set the foreground
+    /// (`tcsetpgrp(3)`).
+    pub fn take(&self) -> Problem {
+        if self.kind == Kind::Session {
+            match (setsid(), &self.terminal) {
+                (Ok(_), None) => return None,
+                (Ok(_), Some(terminal)) => return problem("TIOCSCTTY", sys::take_terminal(terminal)),
+                (Err(reason), _) => {
+                    let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+                    return Some(("setsid", reason));
+                }
+            }
+        }
+        // A Ctrl-Z may reach it as soon as it can; an orphaned group it stops not.
+        sys::catch_stop_signals();
+        if let Err(reason) = setpgid(Pid::from_raw(0), Pid::from_raw(0)) {
+            return Some(("setpgid", reason));
+        }
+        match (self.kind, &self.terminal) {
+            (Kind::Group { foreground: true }, Some(terminal)) => {
+                problem("tcsetpgrp", tcsetpgrp(terminal, getpgrp()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the foreground back from a command that did not start. It is gone, and
+    /// its process group with it.
+    pub fn give_back(&self) {
+        if let (Kind::Group { foreground: true }, Some(terminal)) = (self.kind, &self.terminal) {
+            let _ = tcsetpgrp(terminal, getpgrp());
+        }
+    }
+
+    /// What is left to do for a command that has started; lets go of the terminal.
+    pub fn into_job(self, own_pid: Pid, command: Pid) -> Job {
+        let foreground = self.kind == Kind::Group { foreground: true };
+        let ours = own_pid != crate::forward::INIT || self.kind != Kind::Session;
+        Job { own_pid, command, ours, foreground: Cell::new(foreground) }
+    }
+}
+
+fn problem(call: &'static str, result: Result<(), Errno>) -> Problem {
+    Some((call, result.err()?))
+}
+
+/// The terminal that controls our session. `/dev/tty` is it by definition, and
+/// ENXIO there means that there is none (`tty(4)`). Where there is no such file, one
+/// of the standard descriptors may be it.
+fn controlling_terminal() -> Option<OwnedFd> {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    match open(c"/dev/tty", flags, Mode::empty()) {
+        Ok(terminal) => Some(terminal),
+        Err(Errno::ENXIO) => None,
+        Err(_) => sys::standard_descriptor_that_controls(getsid(None).ok()?),
+    }
+}
+
+/// Takes the HUP and the CONT that the kernel sends to the foreground group when
+/// its leader gives the terminal up. They come in our own name; what somebody else
+/// sent is returned. (While one is pending the kernel drops another of its kind,
+/// so they are taken at once.)
+fn hang_ups_by_others(own_pid: Pid) -> sys::SignalSet {
+    let mut others = sys::SignalSet::EMPTY;
+    let looked_for = sys::SignalSet::EMPTY.with(Signal::HUP).with(Signal::CONT);
+    while let Some(received) = sys::take_pending_signal(looked_for) {
+        if received.sender() != Some(own_pid) {
+            others = others.with(received.signal);
+        }
+    }
+    others
+}
+
+/// The command as a job that can stop, and we with it.
+pub struct Job {
+    own_pid: Pid,
+    command: Pid,
+    /// Whether we are part of a job ourselves. The PID 1 that leads its session is
+    /// not: it has nobody to stop for.
+    pub ours: bool,
+    /// Whether the command was given the foreground.
+    foreground: Cell<bool>,
+}
+
+impl Job {
+    /// The command has stopped: stop as well, so that whoever waits for us sees it.
+    pub fn stopped(&self, signal: Signal) {
+        // Without us, the kernel would have let these stop nobody.
+        if signal != Signal::STOP && self.is_orphaned() {
+            let _ = sys::kill_group(self.command, Signal::CONT);
+            return;
+        }
+        // It needs the foreground, and we have it: the shell may give it to our group
+        // once more after we passed it on, with each further part of a pipeline.
+        if matches!(signal, Signal::TTIN | Signal::TTOU) && self.continued() {
+            let _ = sys::kill_group(self.command, Signal::CONT);
+            return;
+        }
+        // The terminal stops all of the foreground group; ours, the rest of a
+        // pipeline or the script that runs us, would have been it.
+        let foreground = controlling_terminal().and_then(|terminal| tcgetpgrp(terminal).ok());
+        if signal != Signal::STOP && foreground == Some(self.command) {
+            let _ = sys::kill_own_group(signal);
+        }
+        let _ = sys::kill(self.own_pid, Signal::STOP);
+    }
+
+    /// We were continued: hand the foreground over, if we were given it. Says
+    /// whether it was.
+    pub fn continued(&self) -> bool {
+        let terminal = if self.ours { controlling_terminal() } else { None };
+        let Some(terminal) = terminal else { return false };
+        let handed = tcgetpgrp(&terminal) == Ok(getpgrp()) && tcsetpgrp(&terminal, self.command).is_ok();
+        if handed {
+            self.foreground.set(true);
+        }
+        handed
+    }
+
+    /// Whether a Ctrl-Z that reached us was for the command: in a job, while our own
+    /// group has the foreground. Elsewhere the command gets its own.
+    pub fn is_suspended_by(&self, received: Received) -> bool {
+        received.signal == Signal::TSTP
+            && !received.sent_by_a_process()
+            && self.ours
+            && controlling_terminal().is_some_and(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()))
+    }
+
+    /// The command has ended: take the foreground back, unless somebody else has it
+    /// by now.
+    pub fn ended(&self) {
+        if !self.foreground.get() {
+            return;
+        }
+        let Some(terminal) = controlling_terminal() else { return };
+        let Ok(group) = tcgetpgrp(&terminal) else { return };
+        if group == self.command || !sys::group_exists(group) {
+            let _ = tcsetpgrp(&terminal, getpgrp());
+        }
+    }
+
+    /// Whether our process group is an orphaned one: the parent of the job that we
+    /// are part of is in no other group of the same session, so nobody would
+    /// continue it (POSIX, Orphaned Process Group).
+    fn is_orphaned(&self) -> bool {
+        // A session's leader has its parent in another one.
+        if getsid(None) == Ok(self.own_pid) {
+            return true;
+        }
+        let mut parent = getppid();
+        while parent.as_raw() > 0 && getpgid(Some(parent)) == Ok(getpgrp()) {
+            match procfs::parent(parent) {
+                Some(next) => parent = next,
+                None => return false,
+            }
+        }
+        // Who is outside of our PID namespace cannot be asked.
+        parent.as_raw() > 0 && getsid(Some(parent)) != getsid(None)
+    }
+}
