@@ -363,9 +363,9 @@ fn stop_signals_by_kill_suspend_and_resume_the_whole() {
     let mut screen = Screen::new();
     let _shell = from_a_shell(&mut screen);
     for signal in ["TSTP", "TTIN", "TTOU"] {
-        screen.types("$SEXTON sleep 1000 &\n");
-        screen.shows("prompt> ");
-        screen.types(&format!("until kill -0 $!; do :; done; kill -{signal} $!\n"));
+        screen.types(&format!("$SEXTON sh -c '{PLAIN}' &\n"));
+        screen.shows("up-2");
+        screen.types(&format!("kill -{signal} $!\n"));
         screen.types("until jobs | grep -q Stopped; do sleep 0.01; done; echo it-$((1 + 1))\n");
         screen.shows("it-2");
         screen.shows("prompt> ");
