@@ -77,9 +77,8 @@ fn a_full_standard_error_stops_nothing() {
     // More lines than a pipe of 64 KiB holds.
     wait_until("all orphans are reaped", || running.children() == 1);
     running.signal(libc::SIGUSR2);
-    drop(input);
     assert_eq!(running.status().code(), Some(128 + 12));
-    drop(reader);
+    drop((input, reader));
 }
 
 fn lost_lines_are_counted() {
