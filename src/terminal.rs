@@ -78,7 +78,8 @@ impl Place {
                 }
             }
         }
-        // A Ctrl-Z may reach it as soon as it can; an orphaned group it stops not.
+        // From the foreground on a Ctrl-Z can reach us, and stop us too early. (It
+        // stops nobody who leads a session: that process group is an orphaned one.)
         sys::catch_stop_signals();
         if let Err(reason) = setpgid(Pid::from_raw(0), Pid::from_raw(0)) {
             return Some(("setpgid", reason));

@@ -7,6 +7,7 @@ use crate::support::{Init, complaint, shell, words};
 
 crate::tests![
     new help_version_and_license_go_to_standard_output,
+    new the_readme_describes_every_option,
     new the_version_has_the_shape_that_docker_reads,
     new a_page_that_cannot_be_printed_is_125,
     new every_misuse_is_one_line_and_125,
@@ -33,6 +34,19 @@ fn help_version_and_license_go_to_standard_output() {
             assert_eq!((output.status.code(), complaint(output)), (Some(0), ""));
         }
         assert_eq!(outputs[0].stdout, outputs[1].stdout);
+    }
+}
+
+fn the_readme_describes_every_option() {
+    let readme = include_str!("../../README.md");
+    let help = String::from_utf8(page("--help").stdout).unwrap();
+    let options: Vec<&str> = help.lines().filter(|line| line.starts_with("  -")).collect();
+    assert!(options.len() > 10);
+    for line in options {
+        let (short, rest) = line.trim_start().split_once(", ").expect("both forms");
+        let long = rest.split(' ').next().expect("a word");
+        let row = readme.lines().find(|row| row.starts_with('|') && row.contains(&format!("`{long}")));
+        assert!(row.is_some_and(|row| row.contains(&format!("`{short}`"))), "{short} {long}");
     }
 }
 

@@ -60,6 +60,26 @@ fn answers(screen: &mut Screen, word: &str) {
     screen.shows("prompt> ");
 }
 
+/// An interactive shell behind `prompt` stops, continues and interrupts a job.
+fn has_job_control(screen: &mut Screen, prompt: &str) {
+    screen.types("case $- in *m*) echo jobs-$((1 + 1));; esac\n");
+    screen.shows("jobs-2");
+    screen.types(READER);
+    screen.types("first\n");
+    screen.shows("got-first");
+    screen.types(SUSP);
+    screen.shows("Stopped");
+    screen.shows(prompt);
+    screen.types("fg\n");
+    screen.types("second\n");
+    screen.shows("got-second");
+    screen.types(INTR);
+    screen.shows(prompt);
+    screen.types("echo alive-$((40 + 2))\n");
+    screen.shows("alive-42");
+    screen.shows(prompt);
+}
+
 /// A plain command that says `up-2` once it runs.
 const PLAIN: &str = "echo up-$((1 + 1)); exec sleep 1000";
 
@@ -73,20 +93,7 @@ fn a_shell_has_job_control_as_pid_1s_command() {
     let mut screen = Screen::new();
     let mut running = on(&screen, Init::pid1(&[])).start(bash());
     screen.shows("prompt> ");
-    screen.types("case $- in *m*) echo jobs-$((1 + 1));; esac\n");
-    screen.shows("jobs-2");
-    screen.types(READER);
-    screen.types("first\n");
-    screen.shows("got-first");
-    screen.types(SUSP);
-    screen.shows("Stopped");
-    screen.shows("prompt> ");
-    screen.types("fg\n");
-    screen.types("second\n");
-    screen.shows("got-second");
-    screen.types(INTR);
-    screen.shows("prompt> ");
-    answers(&mut screen, "alive");
+    has_job_control(&mut screen, "prompt> ");
     screen.types("exit 7\n");
     assert_eq!(running.status().code(), Some(7));
 }
@@ -253,17 +260,7 @@ fn a_shell_within_a_shell_gives_the_terminal_back() {
     let _shell = from_a_shell(&mut screen);
     screen.types("PS1='inner> ' $SEXTON bash --norc --noprofile --noediting -i\n");
     screen.shows("inner> ");
-    screen.types(READER);
-    screen.types("first\n");
-    screen.shows("got-first");
-    screen.types(SUSP);
-    screen.shows("Stopped");
-    screen.shows("inner> ");
-    screen.types("fg\n");
-    screen.types("second\n");
-    screen.shows("got-second");
-    screen.types(INTR);
-    screen.shows("inner> ");
+    has_job_control(&mut screen, "inner> ");
     screen.types("exit 3\n");
     screen.shows("prompt> ");
     screen.types("echo code-$?\n");
@@ -311,18 +308,7 @@ fn three_deep_as_pid_1() {
     let mut screen = Screen::new();
     let mut running = on(&screen, Init::pid1(&[])).start(nested(bash()));
     screen.shows("prompt> ");
-    screen.types("case $- in *m*) echo jobs-$((1 + 1));; esac\n");
-    screen.shows("jobs-2");
-    screen.types(READER);
-    screen.types("first\n");
-    screen.shows("got-first");
-    screen.types(SUSP);
-    screen.shows("Stopped");
-    screen.types("fg\n");
-    screen.types("second\n");
-    screen.shows("got-second");
-    screen.types(INTR);
-    screen.shows("prompt> ");
+    has_job_control(&mut screen, "prompt> ");
     screen.types("exit 7\n");
     assert_eq!(running.status().code(), Some(7));
 
@@ -430,16 +416,7 @@ fn a_terminal_within_a_terminal() {
         "/dev/null",
     ]));
     screen.shows("prompt> ");
-    screen.types(READER);
-    screen.types("first\n");
-    screen.shows("got-first");
-    screen.types(SUSP);
-    screen.shows("Stopped");
-    screen.types("fg\n");
-    screen.types("second\n");
-    screen.shows("got-second");
-    screen.types(INTR);
-    screen.shows("prompt> ");
+    has_job_control(&mut screen, "prompt> ");
     screen.types("exit 9\n");
     wait_until("script ends", || running.status().code() == Some(9));
 }
