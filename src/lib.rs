@@ -55,7 +55,6 @@ use terminal::{Place, Problem};
 pub fn run(arguments: Arguments, environment: Environment) -> u8 {
     // Before anything else: what arrives from now on waits for the command.
     let mask = sys::block_all_signals();
-    let parent = getppid();
 
     let mut settings = Settings::default();
     let first = match read_options(&mut settings, arguments, environment) {
@@ -68,7 +67,7 @@ pub fn run(arguments: Arguments, environment: Environment) -> u8 {
     // Should we have inherited it ignored, no exit status would ever be ours.
     let sigchld_ignored = sys::ignore_sigchld(false);
     let command = Command { arguments, first, environment, mask, sigchld_ignored };
-    let code = match serve(&settings, &command, parent, &log) {
+    let code = match serve(&settings, &command, &log) {
         Ok(status) => {
             log.say(Level::Debug, &[&"the command ", &status]);
             if settings.mirror && getpid() != INIT && !settings.remapped.contains(status.exit_code()) {
@@ -82,10 +81,10 @@ pub fn run(arguments: Arguments, environment: Environment) -> u8 {
 }
 
 /// Starts the command, and looks after it until it has ended.
-fn serve(settings: &Settings, command: &Command, parent: Pid, log: &Log) -> Result<Status, u8> {
+fn serve(settings: &Settings, command: &Command, log: &Log) -> Result<Status, u8> {
     let own_pid = getpid();
     adopt_orphans(own_pid, log);
-    let parent_died = watch_parent(settings, parent, log)?;
+    let parent_died = watch_parent(settings, log)?;
 
     let (place, problem) = Place::prepare(own_pid);
     tell_problem(problem, log);
@@ -184,12 +183,13 @@ fn adopt_orphans(own_pid: Pid, log: &Log) {
 }
 
 /// Asks for the signal at our parent's death. It returns the signal if the parent
-/// has died since we started: then the kernel will not send it.
+/// died just before that: then the kernel will not send it.
 ///
 /// A parent that was dead before that cannot be told from one that is alive: we
 /// are then PID 1's child, and so are those whom PID 1 itself started.
-fn watch_parent(settings: &Settings, parent: Pid, log: &Log) -> Result<Option<Signal>, u8> {
+fn watch_parent(settings: &Settings, log: &Log) -> Result<Option<Signal>, u8> {
     let Some(signal) = settings.parent_death_signal else { return Ok(None) };
+    let parent = getppid();
     if let Err(reason) = sys::set_parent_death_signal(signal) {
         log.fail(&[&"PR_SET_PDEATHSIG: ", &reason]);
         return Err(FAILED);
