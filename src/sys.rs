@@ -216,13 +216,21 @@ pub fn set_signal_mask(mask: SignalMask) {
 /// Who ignores it has no zombies, hence no exit statuses to wait for
 /// (`wait(2)`, NOTES).
 pub fn ignore_sigchld(ignore: bool) -> bool {
+    let disposition = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
+    set_disposition(Signal::CHLD, disposition) == libc::SIG_IGN
+}
+
+/// Sets what a signal does, and returns what it did (`sigaction(2)`): SIG_DFL,
+/// SIG_IGN, or the address of a handler that must be fit to be one.
+fn set_disposition(signal: Signal, disposition: libc::sighandler_t) -> libc::sighandler_t {
     let mut old = MaybeUninit::<libc::sigaction>::zeroed();
     let mut new = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: zero bytes are a valid `sigaction`: default action, empty mask.
+    // SAFETY: zero bytes are a valid `sigaction`, without flags and with an empty
+    // mask. The one handler that is ever given, below, does nothing.
     unsafe {
-        (*new.as_mut_ptr()).sa_sigaction = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
-        libc::sigaction(libc::SIGCHLD, new.as_ptr(), old.as_mut_ptr());
-        old.assume_init().sa_sigaction == libc::SIG_IGN
+        (*new.as_mut_ptr()).sa_sigaction = disposition;
+        libc::sigaction(signal.number(), new.as_ptr(), old.as_mut_ptr());
+        old.assume_init().sa_sigaction
     }
 }
 
@@ -234,15 +242,9 @@ pub fn ignore_sigchld(ignore: bool) -> bool {
 pub fn catch_stop_signals() {
     extern "C" fn nothing(_: c_int) {}
     for signal in [Signal::TSTP, Signal::TTIN, Signal::TTOU] {
-        let mut old = MaybeUninit::<libc::sigaction>::zeroed();
-        let mut new = MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: zero bytes are a valid `sigaction`; the handler does nothing.
-        unsafe {
-            (*new.as_mut_ptr()).sa_sigaction = nothing as extern "C" fn(c_int) as libc::sighandler_t;
-            libc::sigaction(signal.number(), new.as_ptr(), old.as_mut_ptr());
-            if old.assume_init_ref().sa_sigaction == libc::SIG_IGN {
-                libc::sigaction(signal.number(), old.as_ptr(), ptr::null_mut());
-            }
+        let handler = nothing as extern "C" fn(c_int) as libc::sighandler_t;
+        if set_disposition(signal, handler) == libc::SIG_IGN {
+            set_disposition(signal, libc::SIG_IGN);
         }
     }
 }
@@ -398,9 +400,7 @@ pub fn die_of(signal: Signal) {
         return;
     }
     // One that signal-hook does not know: a real-time signal, STKFLT or PWR.
-    let action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: zero bytes are a valid `sigaction`: default action, empty mask.
-    unsafe { libc::sigaction(signal.number(), action.as_ptr(), ptr::null_mut()) };
+    set_disposition(signal, libc::SIG_DFL);
     let _ = kill(Pid::this(), signal);
     set_signal_mask(SignalMask(0));
 }

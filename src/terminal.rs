@@ -15,6 +15,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, setpgid, setsid, tcgetpgrp, tcsetpgrp};
 
+use crate::forward::INIT;
 use crate::procfs;
 use crate::signal::Signal;
 use crate::sys::{self, Received};
@@ -22,17 +23,16 @@ use crate::sys::{self, Received};
 /// The place that is kept for the command, from before its start.
 pub struct Place {
     kind: Kind,
-    terminal: Option<OwnedFd>,
     /// Signals that came while the terminal was given up, and are the command's.
     pub signals: sys::SignalSet,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// It leads a session, and takes the terminal that we gave up.
-    Session,
-    /// It leads a process group, and takes the foreground if we have it.
-    Group { foreground: bool },
+    /// It leads a session, and takes the terminal that we gave up, if there is one.
+    Session(Option<OwnedFd>),
+    /// It leads a process group, and takes the foreground of this terminal: there
+    /// is one only where we have it.
+    Group(Option<OwnedFd>),
 }
 
 /// A call that failed, to be told at `-v`.
@@ -47,65 +47,73 @@ impl Place {
     /// given up first. Elsewhere we are part of somebody's job, and stay so.
     pub fn prepare(own_pid: Pid) -> (Self, Problem) {
         let terminal = controlling_terminal();
-        let mut place = Self { kind: Kind::Session, terminal, signals: sys::SignalSet::EMPTY };
-        let mut problem = None;
+        let mut signals = sys::SignalSet::EMPTY;
+        let mut failed = None;
         if getsid(None) == Ok(own_pid) {
-            match place.terminal.as_ref().map(sys::give_up_terminal) {
-                None => return (place, None),
-                Some(Ok(())) => {
-                    place.signals = hang_ups_by_others(own_pid);
-                    return (place, None);
+            if let Some(terminal) = &terminal {
+                failed = problem("TIOCNOTTY", sys::give_up_terminal(terminal));
+            }
+            if failed.is_none() {
+                if terminal.is_some() {
+                    signals = hang_ups_by_others(own_pid);
                 }
-                Some(Err(reason)) => problem = Some(("TIOCNOTTY", reason)),
+                return (Self { kind: Kind::Session(terminal), signals }, None);
             }
         }
-        let foreground = place.terminal.as_ref().is_some_and(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()));
-        place.kind = Kind::Group { foreground };
-        (place, problem)
+        let foreground = terminal.filter(is_ours);
+        (Self { kind: Kind::Group(foreground), signals }, failed)
     }
 
     /// Takes the place; called by the child before it executes, all signals still
     /// blocked: a background process that blocks SIGTTOU may set the foreground
     /// (`tcsetpgrp(3)`).
     pub fn take(&self) -> Problem {
-        if self.kind == Kind::Session {
-            match (setsid(), &self.terminal) {
-                (Ok(_), None) => return None,
-                (Ok(_), Some(terminal)) => return problem("TIOCSCTTY", sys::take_terminal(terminal)),
+        match &self.kind {
+            Kind::Session(terminal) => match (setsid(), terminal) {
+                (Ok(_), None) => None,
+                (Ok(_), Some(terminal)) => problem("TIOCSCTTY", sys::take_terminal(terminal)),
                 (Err(reason), _) => {
-                    let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-                    return Some(("setsid", reason));
+                    let _ = lead_group();
+                    Some(("setsid", reason))
+                }
+            },
+            Kind::Group(foreground) => {
+                // From the foreground on a Ctrl-Z can reach us, and stop us too early. (It
+                // stops nobody who leads a session: that group is an orphaned one.)
+                sys::catch_stop_signals();
+                match (lead_group(), foreground) {
+                    (Err(reason), _) => Some(("setpgid", reason)),
+                    (Ok(()), Some(terminal)) => problem("tcsetpgrp", tcsetpgrp(terminal, getpgrp())),
+                    (Ok(()), None) => None,
                 }
             }
-        }
-        // From the foreground on a Ctrl-Z can reach us, and stop us too early. (It
-        // stops nobody who leads a session: that process group is an orphaned one.)
-        sys::catch_stop_signals();
-        if let Err(reason) = setpgid(Pid::from_raw(0), Pid::from_raw(0)) {
-            return Some(("setpgid", reason));
-        }
-        match (self.kind, &self.terminal) {
-            (Kind::Group { foreground: true }, Some(terminal)) => {
-                problem("tcsetpgrp", tcsetpgrp(terminal, getpgrp()))
-            }
-            _ => None,
         }
     }
 
     /// Takes the foreground back from a command that did not start. It is gone, and
     /// its process group with it.
     pub fn give_back(&self) {
-        if let (Kind::Group { foreground: true }, Some(terminal)) = (self.kind, &self.terminal) {
+        if let Kind::Group(Some(terminal)) = &self.kind {
             let _ = tcsetpgrp(terminal, getpgrp());
         }
     }
 
     /// What is left to do for a command that has started; lets go of the terminal.
     pub fn into_job(self, own_pid: Pid, command: Pid) -> Job {
-        let foreground = self.kind == Kind::Group { foreground: true };
-        let ours = own_pid != crate::forward::INIT || self.kind != Kind::Session;
-        Job { own_pid, command, ours, foreground: Cell::new(foreground) }
+        let foreground = Cell::new(matches!(self.kind, Kind::Group(Some(_))));
+        let ours = own_pid != INIT || matches!(self.kind, Kind::Group(_));
+        Job { own_pid, command, ours, foreground }
     }
+}
+
+/// Makes the caller the leader of a process group.
+fn lead_group() -> Result<(), Errno> {
+    setpgid(Pid::from_raw(0), Pid::from_raw(0))
+}
+
+/// Whether our own process group has a terminal's foreground.
+fn is_ours(terminal: &OwnedFd) -> bool {
+    tcgetpgrp(terminal) == Ok(getpgrp())
 }
 
 fn problem(call: &'static str, result: Result<(), Errno>) -> Problem {
@@ -178,7 +186,7 @@ impl Job {
     pub fn continued(&self) -> bool {
         let terminal = if self.ours { controlling_terminal() } else { None };
         let Some(terminal) = terminal else { return false };
-        let handed = tcgetpgrp(&terminal) == Ok(getpgrp()) && tcsetpgrp(&terminal, self.command).is_ok();
+        let handed = is_ours(&terminal) && tcsetpgrp(&terminal, self.command).is_ok();
         if handed {
             self.foreground.set(true);
         }
@@ -191,7 +199,7 @@ impl Job {
         received.signal == Signal::TSTP
             && !received.sent_by_a_process()
             && self.ours
-            && controlling_terminal().is_some_and(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()))
+            && controlling_terminal().is_some_and(|terminal| is_ours(&terminal))
     }
 
     /// The command has ended: take the foreground back, unless somebody else has it
