@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Init, play, shell, wait_until, words};
+use crate::support::{Init, leave_orphans, play, shell, wait_until, words};
 
 crate::tests![
     new it_keeps_the_standard_descriptors_only,
@@ -69,13 +69,10 @@ fn an_idle_sexton_is_never_scheduled() {
 fn a_full_standard_error_stops_nothing() {
     // Nobody reads from the other end, which stays open.
     let (reader, writer) = io::pipe().unwrap();
-    let mut command = play("orphans");
-    command.push("4000".into());
     let (stdin, input) = io::pipe().unwrap();
-    let mut running = Init::pid1(&["-vvv"]).stdin(stdin).stderr(writer).start(command);
-    assert_eq!(running.stdout.line(), "left");
+    let mut running = leave_orphans(Init::pid1(&["-vvv"]).stdin(stdin).stderr(writer), 4000);
     // More lines than a pipe of 64 KiB holds.
-    wait_until("all orphans are reaped", || running.children() == 1);
+    wait_until("all orphans are reaped", || running.children().len() == 1);
     running.signal(libc::SIGUSR2);
     assert_eq!(running.status().code(), Some(128 + 12));
     drop((input, reader));
@@ -83,12 +80,9 @@ fn a_full_standard_error_stops_nothing() {
 
 fn lost_lines_are_counted() {
     let (mut reader, writer) = io::pipe().unwrap();
-    let mut command = play("orphans");
-    command.push("3000".into());
     let (stdin, input) = io::pipe().unwrap();
-    let mut running = Init::pid1(&["-vvv"]).stdin(stdin).stderr(writer).start(command);
-    assert_eq!(running.stdout.line(), "left");
-    wait_until("all orphans are reaped", || running.children() == 1);
+    let mut running = leave_orphans(Init::pid1(&["-vvv"]).stdin(stdin).stderr(writer), 3000);
+    wait_until("all orphans are reaped", || running.children().len() == 1);
     // Make room again: what comes next tells how many did not find any.
     let mut text = vec![0; 32 * 1024];
     reader.read_exact(&mut text).unwrap();

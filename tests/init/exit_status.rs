@@ -1,6 +1,6 @@
 //! It exits as the command did.
 
-use crate::support::{Init, complaint, play, shell, wait_until, words};
+use crate::support::{Init, complaint, play_with, shell, wait_until, words};
 use std::os::unix::process::ExitStatusExt;
 
 crate::tests![
@@ -21,18 +21,14 @@ fn exit_codes_are_passed_on() {
 
 fn death_by_a_signal_is_128_and_its_number() {
     for signal in [1, 2, 6, 9, 11, 15, 16, 30, 31, 34, 37, 64] {
-        let mut command = play("die");
-        command.push(signal.to_string().into());
-        assert_eq!(Init::pid1(&[]).code(command), 128 + signal);
+        assert_eq!(Init::pid1(&[]).code(play_with("die", signal)), 128 + signal);
     }
 }
 
 fn the_same_holds_when_not_pid_1() {
     assert_eq!(Init::plain(&[]).code(shell("exit 42")), 42);
     for signal in ["9", "37"] {
-        let mut command = play("die");
-        command.push(signal.into());
-        assert_eq!(Init::plain(&[]).code(command), 128 + signal.parse::<i32>().unwrap());
+        assert_eq!(Init::plain(&[]).code(play_with("die", signal)), 128 + signal.parse::<i32>().unwrap());
     }
 }
 
@@ -46,9 +42,7 @@ fn codes_are_remapped() {
 fn mirror_dies_of_the_same_signal() {
     // ABRT would leave a core file; 37 and 16 are unknown to signal-hook.
     for signal in [6, 9, 15, 16, 37, 64] {
-        let mut command = play("die");
-        command.push(signal.to_string().into());
-        let mut running = Init::plain(&["-m"]).start(command);
+        let mut running = Init::plain(&["-m"]).start(play_with("die", signal));
         let status = running.status();
         assert_eq!(status.signal(), Some(signal));
         assert!(!status.core_dumped(), "a second core dump");

@@ -55,7 +55,6 @@ impl Need {
     }
 
     fn is_required(self) -> bool {
-        // A machine that is to run everything runs every program, too.
         let required = std::env::var("SEXTON_TEST_REQUIRE").unwrap_or_default();
         required.split(',').any(|name| name == self.name())
     }
@@ -70,16 +69,8 @@ impl Test {
         Self { name, needs: Some(Need::Root), run }
     }
 
-    const fn with_less(name: &'static str, run: fn()) -> Self {
-        Self { name, needs: Some(Need::Program("less")), run }
-    }
-
-    const fn with_busybox(name: &'static str, run: fn()) -> Self {
-        Self { name, needs: Some(Need::Program("busybox")), run }
-    }
-
-    const fn with_script(name: &'static str, run: fn()) -> Self {
-        Self { name, needs: Some(Need::Program("script")), run }
+    const fn with(program: &'static str, name: &'static str, run: fn()) -> Self {
+        Self { name, needs: Some(Need::Program(program)), run }
     }
 
     fn trial(self, module: &'static str) -> Trial {
@@ -100,9 +91,9 @@ impl Test {
 
 /// Names each test after its function.
 macro_rules! tests {
-    ($($kind:ident $name:ident),* $(,)?) => {
+    ($($kind:ident $(($program:literal))? $name:ident),* $(,)?) => {
         pub(crate) fn tests() -> Vec<crate::Test> {
-            vec![$(crate::Test::$kind(stringify!($name), $name)),*]
+            vec![$(crate::Test::$kind($($program,)? stringify!($name), $name)),*]
         }
     };
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::pipe;
 
-use crate::support::{Init, field, play, process, processes, shell, wait_until};
+use crate::support::{Init, children_of, field, kill, play, process, sexton, shell, wait_until};
 
 crate::tests![
     new it_adopts_the_orphans_of_its_descendants,
@@ -19,7 +19,7 @@ fn it_adopts_the_orphans_of_its_descendants() {
         let mut running = Init::plain(options).stdin(stdin).start(shell("(sleep 1000 & echo $!); read x"));
         let orphan: i32 = running.stdout.line().parse().unwrap();
         wait_until("it is sexton's", || process(orphan).is_some_and(|process| process.parent == running.pid));
-        crate::support::kill(orphan, libc::SIGKILL);
+        kill(orphan, libc::SIGKILL);
         wait_until("it is reaped", || process(orphan).is_none());
         running.signal(libc::SIGTERM);
         running.status();
@@ -39,14 +39,13 @@ fn without_proc_all_means_the_group() {
     let script = "mount -t tmpfs none /proc; \"$@\"; exit $?";
     let mut command = shell(script);
     command.push("sh".into());
-    command.push(crate::support::sexton().into());
+    command.push(sexton().into());
     command.push("-A".into());
     command.extend(play("receive"));
     let mut running = Init::pid1(&[]).start(command);
     assert!(running.stdout.line().starts_with("ready"));
-    let shell = processes().into_iter().find(|process| process.parent == running.pid).unwrap();
-    let inner = processes().into_iter().find(|process| process.parent == shell.pid).unwrap();
-    crate::support::kill(inner.pid, libc::SIGUSR1);
+    let shell = running.children()[0].pid;
+    kill(children_of(shell)[0].pid, libc::SIGUSR1);
     assert_eq!(running.stdout.line(), "10");
     assert_eq!(running.stderr.line(), "sexton: forwarding SIGUSR1: no /proc to find descendants in");
 }
@@ -56,7 +55,7 @@ fn the_death_of_the_parent_is_a_signal() {
     let script = r#"exec 3<&0; sh -c '"$@" & read x <&3' sh "$@"; exec sleep 1000"#;
     let mut command = shell(script);
     command.push("sh".into());
-    command.push(crate::support::sexton().into());
+    command.push(sexton().into());
     command.extend(["-p".into(), "USR2".into()]);
     command.extend(play("receive"));
     let (stdin, input) = pipe().unwrap();
@@ -70,7 +69,7 @@ fn the_death_of_the_parent_is_a_signal() {
 fn nothing_is_left_of_a_command_that_was_not_executed() {
     let mut command = shell("\"$@\"; echo $?; echo /proc/[0-9]*; read x");
     command.push("sh".into());
-    command.push(crate::support::sexton().into());
+    command.push(sexton().into());
     command.push("/nonexistent".into());
     let (stdin, input) = pipe().unwrap();
     let mut running = Init::pid1(&[]).without_init().stdin(stdin).start(command);

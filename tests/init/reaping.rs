@@ -3,7 +3,7 @@
 use std::io::{Write, pipe};
 use std::time::Instant;
 
-use crate::support::{Init, Running, play, processes, shell, wait_until};
+use crate::support::{Init, Running, kill, leave_orphans, play, play_with, sexton, shell, wait_until};
 
 crate::tests![
     new orphans_are_reaped,
@@ -15,18 +15,10 @@ crate::tests![
     new it_reaps_without_proc,
 ];
 
-fn leave_orphans(init: Init, count: u32) -> Running {
-    let mut command = play("orphans");
-    command.push(count.to_string().into());
-    let mut running = init.start(command);
-    assert_eq!(running.stdout.line(), "left");
-    running
-}
-
 fn orphans_are_reaped() {
     let (stdin, input) = pipe().unwrap();
     let mut running = leave_orphans(Init::pid1(&[]).stdin(stdin), 50);
-    wait_until("all are reaped", || running.children() == 1);
+    wait_until("all are reaped", || running.children().len() == 1);
     drop(input);
     assert_eq!(running.status().code(), Some(0));
 }
@@ -36,23 +28,22 @@ fn orphans_are_reaped() {
 fn without_an_init_they_pile_up() {
     let (stdin, input) = pipe().unwrap();
     let running = leave_orphans(Init::pid1(&[]).without_init().stdin(stdin), 50);
-    wait_until("all are zombies", || running.zombies() == 50);
+    wait_until("all are zombies", || running.children_in('Z') == 50);
     drop(input);
 }
 
 fn adopting(init: Init) {
     let mut command = play("adopt");
-    command.push(crate::support::sexton().into());
+    command.push(sexton().into());
     command.push("--".into());
     command.extend(play("receive"));
     let mut running = init.without_init().start(command);
     running.stdout.line();
     // What is left are the command and the one that is stopped.
-    wait_until("the others are reaped", || running.children() == 2);
-    let stopped =
-        processes().into_iter().find(|process| process.parent == running.pid && process.state == 'T');
-    crate::support::kill(stopped.expect("it is there").pid, libc::SIGKILL);
-    wait_until("that one is reaped", || running.children() == 1);
+    wait_until("the others are reaped", || running.children().len() == 2);
+    let stopped = running.children().into_iter().find(|process| process.state == 'T');
+    kill(stopped.expect("it is there").pid, libc::SIGKILL);
+    wait_until("that one is reaped", || running.children().len() == 1);
     running.signal(libc::SIGUSR1);
     assert_eq!(running.stdout.line(), "10");
 }
@@ -67,7 +58,7 @@ fn children_from_before_are_reaped_with_sigchld_blocked_or_ignored() {
     for condition in ["ignore=17", "block=17"] {
         let init = Init::pid1(&[]).given(condition).stdin(stdin.try_clone().unwrap());
         let running = leave_orphans(init, 20);
-        wait_until("all are reaped", || running.children() == 1);
+        wait_until("all are reaped", || running.children().len() == 1);
     }
     drop(input);
 }
@@ -75,11 +66,9 @@ fn children_from_before_are_reaped_with_sigchld_blocked_or_ignored() {
 /// 2,000 that die at the same instant, while 20,000 signals arrive.
 fn a_storm_of_orphans_and_signals() {
     let (stdin, mut input) = pipe().unwrap();
-    let mut command = play("storm");
-    command.push("2000".into());
-    let mut running = Init::pid1(&["-c"]).stdin(stdin).start(command);
+    let mut running = Init::pid1(&["-c"]).stdin(stdin).start(play_with("storm", 2000));
     assert_eq!(running.stdout.line(), "ready");
-    wait_until("all are orphans", || running.children() == 2001);
+    wait_until("all are orphans", || running.children().len() == 2001);
     let memory = |running: &Running| -> u64 {
         running.status_field("VmRSS").trim_end_matches(" kB").parse().expect("a size")
     };
@@ -91,7 +80,7 @@ fn a_storm_of_orphans_and_signals() {
     }
     running.signal(64);
     assert_eq!(running.stdout.line(), "20000");
-    wait_until("all are reaped", || running.children() == 1);
+    wait_until("all are reaped", || running.children().len() == 1);
     let took = start.elapsed();
     assert!(took.as_secs() < 15, "{took:?}");
     let grown = memory(&running).saturating_sub(before);
@@ -101,18 +90,14 @@ fn a_storm_of_orphans_and_signals() {
 }
 
 fn a_stopped_command_does_not_stop_the_reaping() {
-    let script = "(sh -c 'echo ready; read x; exit' & ) ; kill -STOP $$; echo continued";
+    let script = "exec 3<&0; (sh -c 'echo ready; read x <&3; exit' & ) ; kill -STOP $$; echo continued";
     let (stdin, input) = pipe().unwrap();
-    let mut running = Init::pid1(&[])
-        .stdin(stdin)
-        .start(shell(&format!("exec 3<&0; {}", script.replace("read x", "read x <&3"))));
+    let mut running = Init::pid1(&[]).stdin(stdin).start(shell(script));
     assert_eq!(running.stdout.line(), "ready");
-    wait_until("it is stopped", || {
-        processes().iter().any(|process| process.parent == running.pid && process.state == 'T')
-    });
-    wait_until("the orphan is there", || running.children() == 2);
+    wait_until("it is stopped", || running.children_in('T') == 1);
+    wait_until("the orphan is there", || running.children().len() == 2);
     drop(input);
-    wait_until("it is reaped", || running.children() == 1);
+    wait_until("it is reaped", || running.children().len() == 1);
     running.signal(libc::SIGCONT);
     assert_eq!(running.stdout.line(), "continued");
     assert_eq!(running.status().code(), Some(0));
@@ -121,7 +106,7 @@ fn a_stopped_command_does_not_stop_the_reaping() {
 fn it_reaps_without_proc() {
     let (stdin, input) = pipe().unwrap();
     let mut running = leave_orphans(Init::pid1(&["-vvvA"]).given("no-proc").stdin(stdin), 20);
-    wait_until("all are reaped", || running.children() == 1);
+    wait_until("all are reaped", || running.children().len() == 1);
     drop(input);
     assert_eq!(running.status().code(), Some(0));
 }

@@ -1,10 +1,9 @@
 //! Every signal reaches the command, once, whatever it is.
 
-use std::ffi::OsString;
 use std::fs;
 
 use crate::support::{
-    Init, Running, field, kill, play, process, processes, sexton, shell, wait_until, words,
+    Init, Running, field, kill, play, play_with, process, processes, sexton, shell, wait_until, words,
 };
 
 crate::tests![
@@ -46,22 +45,12 @@ fn every_signal_arrives_once() {
         }
         running.signal(1);
         assert_eq!(running.stdout.line(), "1");
-        end(running);
+        running.end();
     }
-}
-
-/// Ends a command that blocks all but KILL, and with it sexton.
-fn end(mut running: Running) {
-    for child in processes().iter().filter(|process| process.parent == running.pid) {
-        kill(child.pid, libc::SIGKILL);
-    }
-    assert_eq!(running.status().code(), Some(137));
 }
 
 fn queued_signals_arrive_as_often_as_they_were_sent() {
-    let mut command = play("count");
-    command.push("37".into());
-    let mut running = ready(Init::pid1(&["-c"]).start(command));
+    let mut running = ready(Init::pid1(&["-c"]).start(play_with("count", 37)));
     // Stopped, so that they queue up.
     running.signal(libc::SIGSTOP);
     for _ in 0..500 {
@@ -83,9 +72,8 @@ fn a_signal_during_the_start_is_never_lost() {
         }
         running.signal(libc::SIGTERM);
         // The mask is inherited: the command keeps it pending, until it is killed.
-        let command = || processes().into_iter().find(|process| process.parent == running.pid);
         wait_until("TERM is pending in the command", || {
-            command().is_some_and(|process| {
+            running.children().first().is_some_and(|process| {
                 let status =
                     std::fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap_or_default();
                 field(&status, "ShdPnd") == "0000000000004000"
@@ -121,9 +109,7 @@ while [ -z \"$n\" ]; do wait; done; [ \"$1\" ] && kill -USR1 $!; wait; echo end"
 fn a_signal_goes_to_the_process_group() {
     let mut running = ready(Init::pid1(&[]).start(shell(FAMILY)));
     running.signal(libc::SIGUSR1);
-    let mut lines = [running.stdout.line(), running.stdout.line()];
-    lines.sort();
-    assert_eq!(lines, ["child", "parent"]);
+    both_say(&mut running, ["child", "parent"]);
 }
 
 fn single_child_signals_the_command_alone() {
@@ -144,14 +130,8 @@ fn both_say(running: &mut Running, lines: [&str; 2]) {
     assert_eq!(said, lines);
 }
 
-fn escaping(how: &str) -> Vec<OsString> {
-    let mut command = play("escape");
-    command.push(how.into());
-    command
-}
-
 fn all_reaches_a_session_of_its_own_as_pid_1() {
-    let mut running = Init::pid1(&["-A"]).start(escaping("session"));
+    let mut running = Init::pid1(&["-A"]).start(play_with("escape", "session"));
     both_say(&mut running, ["child ready", "ready"]);
     for signal in ["1", "15", "37"] {
         running.signal(signal.parse().unwrap());
@@ -164,7 +144,7 @@ fn all_reaches_a_session_of_its_own_as_pid_1() {
 fn all_reaches_a_session_of_its_own_as_a_subreaper() {
     for how in ["session", "group"] {
         let mut command = vec![sexton().into(), "--all".into()];
-        command.extend(escaping(how));
+        command.extend(play_with("escape", how));
         let mut running = Init::pid1(&["-c"]).start(command);
         both_say(&mut running, ["child ready", "ready"]);
         for signal in ["1", "15", "37"] {
@@ -212,7 +192,7 @@ fn a_command_that_left_its_group_is_still_signalled() {
         running.signal(signal);
         assert_eq!(running.stdout.line(), signal.to_string());
     }
-    end(running);
+    running.end();
 }
 
 fn stop_signals_from_a_process_are_forwarded() {
@@ -230,10 +210,8 @@ fn a_forward_that_is_refused_ends_nothing() {
         running.signal(signal);
     }
     assert_eq!(running.stderr.line(), "sexton: forwarding SIGUSR1: Operation not permitted");
-    let command = processes().into_iter().find(|process| process.parent == running.pid).unwrap();
-    kill(command.pid, libc::SIGTERM);
+    kill(running.children()[0].pid, libc::SIGTERM);
     assert_eq!(running.stdout.line(), "15", "a signal that was refused to sexton");
-    kill(command.pid, libc::SIGKILL);
-    assert_eq!(running.status().code(), Some(137));
+    running.end();
     assert_eq!(running.stderr.rest(), b"", "it is told once");
 }

@@ -7,7 +7,7 @@ use std::io::{self, PipeReader, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,10 +23,17 @@ pub(crate) fn sexton() -> PathBuf {
     }
 }
 
-/// The words that run one of this file's own roles (`roles.rs`) as a command.
+/// The words that run one of this binary's own roles (`roles.rs`) as a command.
 pub(crate) fn play(role: &str) -> Vec<OsString> {
     let own = std::env::current_exe().expect("no path to the test binary");
     vec![own.into(), "--play".into(), role.into()]
+}
+
+/// The same with an argument for the role.
+pub(crate) fn play_with(role: &str, argument: impl ToString) -> Vec<OsString> {
+    let mut command = play(role);
+    command.push(argument.to_string().into());
+    command
 }
 
 /// The words of a shell command.
@@ -138,7 +145,6 @@ impl Init {
         };
         Running {
             pid,
-            stdin: launcher.stdin.take(),
             stdout: Lines::new(launcher.stdout.take().map(Into::into)),
             stderr: Lines::new(launcher.stderr.take().map(Into::into)),
             launcher,
@@ -158,7 +164,7 @@ impl Init {
 }
 
 /// Lets a child inherit a descriptor.
-pub(crate) fn inherit(command: &mut Command, descriptor: RawFd) {
+fn inherit(command: &mut Command, descriptor: RawFd) {
     let clear = move || {
         // SAFETY: fcntl is async-signal-safe and touches no memory.
         match unsafe { libc::fcntl(descriptor, libc::F_SETFD, 0) } {
@@ -174,7 +180,6 @@ pub(crate) fn inherit(command: &mut Command, descriptor: RawFd) {
 pub(crate) struct Running {
     /// Its PID as seen from here.
     pub(crate) pid: i32,
-    pub(crate) stdin: Option<ChildStdin>,
     pub(crate) stdout: Lines,
     pub(crate) stderr: Lines,
     launcher: Child,
@@ -198,7 +203,6 @@ impl Running {
 
     /// Waits for sexton's end, and takes all that it and its command printed.
     pub(crate) fn finish(mut self) -> Output {
-        drop(self.stdin.take());
         let stdout = self.stdout.rest();
         let stderr = self.stderr.rest();
         Output { status: self.status(), stdout, stderr }
@@ -220,14 +224,22 @@ impl Running {
         field(&self.proc("status"), name)
     }
 
-    /// The children of sexton that are zombies.
-    pub(crate) fn zombies(&self) -> usize {
-        processes().iter().filter(|process| process.parent == self.pid && process.state == 'Z').count()
+    /// The children of sexton.
+    pub(crate) fn children(&self) -> Vec<Process> {
+        children_of(self.pid)
     }
 
-    /// How many children sexton has.
-    pub(crate) fn children(&self) -> usize {
-        processes().iter().filter(|process| process.parent == self.pid).count()
+    /// How many of them are in this state: `Z` is a zombie, `T` stopped.
+    pub(crate) fn children_in(&self, state: char) -> usize {
+        self.children().iter().filter(|process| process.state == state).count()
+    }
+
+    /// Kills sexton's children, the command among them, and sees sexton end of it.
+    pub(crate) fn end(&mut self) {
+        for child in self.children() {
+            kill(child.pid, libc::SIGKILL);
+        }
+        assert_eq!(self.status().code(), Some(137));
     }
 }
 
@@ -266,6 +278,13 @@ pub(crate) fn processes() -> Vec<Process> {
     let entries = fs::read_dir("/proc").expect("/proc");
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter_map(process).collect()
+}
+
+/// The children of a process.
+pub(crate) fn children_of(pid: i32) -> Vec<Process> {
+    let mut children = processes();
+    children.retain(|process| process.parent == pid);
+    children
 }
 
 /// One process, if it exists.
@@ -314,11 +333,8 @@ impl Lines {
 
     fn fill(&mut self) -> bool {
         let pipe = self.pipe.as_mut().expect("a pipe");
-        let mut descriptor = libc::pollfd { fd: pipe.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: the pointer is to one descriptor.
-        let ready = unsafe { libc::poll(&raw mut descriptor, 1, DEADLINE.as_millis() as i32) };
         assert!(
-            ready == 1,
+            is_readable(pipe),
             "nothing came within {DEADLINE:?}; so far: {:?}",
             String::from_utf8_lossy(&self.buffer)
         );
@@ -327,6 +343,21 @@ impl Lines {
         self.buffer.extend_from_slice(&chunk[..length]);
         length > 0
     }
+}
+
+/// Waits until there is something to read, or the end; false if there is not.
+fn is_readable(file: &impl AsRawFd) -> bool {
+    let mut descriptor = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: the pointer is to one descriptor.
+    unsafe { libc::poll(&raw mut descriptor, 1, DEADLINE.as_millis() as i32) == 1 }
+}
+
+/// Starts a command that leaves this many orphans behind, which end at once; it
+/// waits for the end of its input.
+pub(crate) fn leave_orphans(init: Init, count: usize) -> Running {
+    let mut running = init.start(play_with("orphans", count));
+    assert_eq!(running.stdout.line(), "left");
+    running
 }
 
 /// Standard error as text.
@@ -376,11 +407,7 @@ impl Screen {
                 self.shown.drain(..start + text.len());
                 return;
             }
-            let mut descriptor =
-                libc::pollfd { fd: self.master.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-            // SAFETY: the pointer is to one descriptor.
-            let ready = unsafe { libc::poll(&raw mut descriptor, 1, DEADLINE.as_millis() as i32) };
-            assert!(ready == 1, "{text:?} does not come; shown: {:?}", self.shown);
+            assert!(is_readable(&self.master), "{text:?} does not come; shown: {:?}", self.shown);
             let mut chunk = [0; 4096];
             let length = self.master.read(&mut chunk).unwrap_or(0);
             assert!(length > 0, "hung up before {text:?}; shown: {:?}", self.shown);

@@ -3,9 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 
-use crate::support::{
-    Init, Running, Screen, complaint, kill, play, processes, sexton, shell, wait_until, words,
-};
+use crate::support::{Init, Running, Screen, complaint, play, sexton, shell, wait_until, words};
 
 crate::tests![
     new a_shell_has_job_control_as_pid_1s_command,
@@ -23,9 +21,9 @@ crate::tests![
     new three_deep_as_pid_1,
     new three_deep_from_a_shell,
     new stop_signals_by_kill_suspend_and_resume_the_whole,
-    with_less less_leaves_the_terminal_sane,
-    with_busybox vi_and_top_leave_the_terminal_sane,
-    with_script a_terminal_within_a_terminal,
+    with("less") less_leaves_the_terminal_sane,
+    with("busybox") vi_and_top_leave_the_terminal_sane,
+    with("script") a_terminal_within_a_terminal,
 ];
 
 /// Ctrl-C, Ctrl-Z and Ctrl-\ as they are typed.
@@ -53,10 +51,32 @@ fn from_a_shell(screen: &mut Screen) -> Running {
     running
 }
 
-/// Types a command of which neither the echo nor an error shows what it prints.
-fn answers(screen: &mut Screen, word: &str) {
+/// A shell behind `prompt` answers a command of which the echo does not show what it
+/// prints.
+fn answers(screen: &mut Screen, prompt: &str, word: &str) {
     screen.types(&format!("echo {word}-$((40 + 2))\n"));
     screen.shows(&format!("{word}-42"));
+    screen.shows(prompt);
+}
+
+/// The last job's exit code, as the shell knows it.
+fn code_is(screen: &mut Screen, code: u8) {
+    screen.types("echo code-$?\n");
+    screen.shows(&format!("code-{code}"));
+    screen.shows("prompt> ");
+}
+
+/// A Ctrl-Z stops the job in the foreground, and the shell has the terminal.
+fn suspends(screen: &mut Screen, prompt: &str) {
+    screen.types(SUSP);
+    screen.shows("Stopped");
+    screen.shows(prompt);
+}
+
+/// Lets the shell wait until its jobs are in this state.
+fn jobs_become(screen: &mut Screen, state: &str) {
+    screen.types(&format!("until jobs | grep -q {state}; do sleep 0.01; done; echo it-$((1 + 1))\n"));
+    screen.shows("it-2");
     screen.shows("prompt> ");
 }
 
@@ -67,17 +87,13 @@ fn has_job_control(screen: &mut Screen, prompt: &str) {
     screen.types(READER);
     screen.types("first\n");
     screen.shows("got-first");
-    screen.types(SUSP);
-    screen.shows("Stopped");
-    screen.shows(prompt);
+    suspends(screen, prompt);
     screen.types("fg\n");
     screen.types("second\n");
     screen.shows("got-second");
     screen.types(INTR);
     screen.shows(prompt);
-    screen.types("echo alive-$((40 + 2))\n");
-    screen.shows("alive-42");
-    screen.shows(prompt);
+    answers(screen, prompt, "alive");
 }
 
 /// A plain command that says `up-2` once it runs.
@@ -140,22 +156,18 @@ fn a_resize_reaches_the_foreground_and_no_signal_of_our_own_does() {
         running.signal(signal);
         screen.shows(&format!("{signal}\r\n"));
     }
-    for process in processes().iter().filter(|process| process.parent == running.pid) {
-        kill(process.pid, libc::SIGKILL);
-    }
-    assert_eq!(running.status().code(), Some(137));
+    running.end();
 }
 
 /// What the `standing` role says, which it says on the terminal or into a pipe.
 fn standing(screen: &mut Screen, init: Init, on_terminal: bool, says: &str) {
-    let output = if on_terminal {
+    if on_terminal {
         let mut running = init.start(play("standing"));
         screen.shows(says);
         assert_eq!(running.status().code(), Some(0));
         return;
-    } else {
-        init.run(play("standing"))
-    };
+    }
+    let output = init.run(play("standing"));
     assert_eq!(
         String::from_utf8(output.stdout.clone()).unwrap(),
         format!("{says}\n"),
@@ -206,29 +218,23 @@ fn a_job_is_suspended_and_resumed_from_a_shell() {
     screen.types("first\n");
     screen.shows("got-first");
     for round in ["second", "third"] {
-        screen.types(SUSP);
-        screen.shows("Stopped");
-        screen.shows("prompt> ");
-        answers(&mut screen, "between");
+        suspends(&mut screen, "prompt> ");
+        answers(&mut screen, "prompt> ", "between");
         screen.types("fg\n");
         screen.types(&format!("{round}\n"));
         screen.shows(&format!("got-{round}"));
     }
     screen.types(INTR);
     screen.shows("prompt> ");
-    screen.types("echo code-$?\n");
-    screen.shows("code-130");
-    screen.shows("prompt> ");
+    code_is(&mut screen, 130);
     // Resumed without the terminal, it runs, and the shell has the terminal.
     // (In a shell that starts programs, its vfork could hide the Ctrl-Z from itself.)
     screen.types(&format!("$SEXTON sh -c '{PLAIN}'\n"));
     screen.shows("up-2");
-    screen.types(SUSP);
-    screen.shows("Stopped");
-    screen.shows("prompt> ");
+    suspends(&mut screen, "prompt> ");
     screen.types("bg\n");
     screen.shows("prompt> ");
-    answers(&mut screen, "beside");
+    answers(&mut screen, "prompt> ", "beside");
     screen.types("jobs\n");
     screen.shows("Running");
     screen.shows("prompt> ");
@@ -241,18 +247,15 @@ fn a_background_job_does_not_take_the_terminal() {
     let _shell = from_a_shell(&mut screen);
     screen.types(&format!("$SEXTON {}&\n", READER.trim_end()));
     screen.shows("prompt> ");
-    answers(&mut screen, "still-mine");
+    answers(&mut screen, "prompt> ", "still-mine");
     // It reads, hence it stops; the shell learns it from sexton.
-    screen.types("until jobs | grep -q Stopped; do sleep 0.01; done; echo it-$((1 + 1))\n");
-    screen.shows("it-2");
-    screen.shows("prompt> ");
+    jobs_become(&mut screen, "Stopped");
     screen.types("fg\n");
     screen.types("line\n");
     screen.shows("got-line");
     screen.types("\x04");
     screen.shows("prompt> ");
-    screen.types("echo code-$?\n");
-    screen.shows("code-0");
+    code_is(&mut screen, 0);
 }
 
 fn a_shell_within_a_shell_gives_the_terminal_back() {
@@ -263,10 +266,8 @@ fn a_shell_within_a_shell_gives_the_terminal_back() {
     has_job_control(&mut screen, "inner> ");
     screen.types("exit 3\n");
     screen.shows("prompt> ");
-    screen.types("echo code-$?\n");
-    screen.shows("code-3");
-    screen.shows("prompt> ");
-    answers(&mut screen, "mine-again");
+    code_is(&mut screen, 3);
+    answers(&mut screen, "prompt> ", "mine-again");
 }
 
 fn a_script_can_read_after_the_command_has_ended() {
@@ -284,18 +285,16 @@ fn a_script_can_read_after_the_command_has_ended() {
 fn a_pipeline_stops_and_continues_as_one_job() {
     let mut screen = Screen::new();
     let _shell = from_a_shell(&mut screen);
-    screen.types("$SEXTON sed -u s/^/got-/ | cat\n");
+    screen.types(&format!("$SEXTON {} | cat\n", READER.trim_end()));
     screen.types("first\n");
     screen.shows("got-first");
-    screen.types(SUSP);
-    screen.shows("Stopped");
-    screen.shows("prompt> ");
+    suspends(&mut screen, "prompt> ");
     screen.types("fg\n");
     screen.types("second\n");
     screen.shows("got-second");
     screen.types(INTR);
     screen.shows("prompt> ");
-    answers(&mut screen, "mine");
+    answers(&mut screen, "prompt> ", "mine");
 }
 
 /// sexton within sexton within sexton.
@@ -326,10 +325,8 @@ fn three_deep_from_a_shell() {
     screen.types(&format!("$SEXTON $SEXTON $SEXTON {READER}"));
     screen.types("first\n");
     screen.shows("got-first");
-    screen.types(SUSP);
-    screen.shows("Stopped");
-    screen.shows("prompt> ");
-    answers(&mut screen, "between");
+    suspends(&mut screen, "prompt> ");
+    answers(&mut screen, "prompt> ", "between");
     screen.types("fg\n");
     screen.types("second\n");
     screen.shows("got-second");
@@ -338,8 +335,7 @@ fn three_deep_from_a_shell() {
     screen.types(&format!("echo code-$?; $SEXTON $SEXTON $SEXTON {}&\n", READER.trim_end()));
     screen.shows("code-130");
     screen.shows("prompt> ");
-    screen.types("until jobs | grep -q Stopped; do sleep 0.01; done; echo it-$((1 + 1))\n");
-    screen.shows("it-2");
+    jobs_become(&mut screen, "Stopped");
     screen.types("fg\n");
     screen.types("third\n");
     screen.shows("got-third");
@@ -352,15 +348,11 @@ fn stop_signals_by_kill_suspend_and_resume_the_whole() {
         screen.types(&format!("$SEXTON sh -c '{PLAIN}' &\n"));
         screen.shows("up-2");
         screen.types(&format!("kill -{signal} $!\n"));
-        screen.types("until jobs | grep -q Stopped; do sleep 0.01; done; echo it-$((1 + 1))\n");
-        screen.shows("it-2");
-        screen.shows("prompt> ");
-        screen
-            .types("kill -CONT $!; until jobs | grep -q Running; do sleep 0.01; done; echo on-$((1 + 1))\n");
-        screen.shows("on-2");
-        screen.types("kill $!; wait $!; echo code-$?\n");
-        screen.shows("code-143");
-        screen.shows("prompt> ");
+        jobs_become(&mut screen, "Stopped");
+        screen.types("kill -CONT $!\n");
+        jobs_become(&mut screen, "Running");
+        screen.types("kill $!; wait $!\n");
+        code_is(&mut screen, 143);
     }
 }
 
@@ -380,7 +372,7 @@ fn vi_and_top_leave_the_terminal_sane() {
 }
 
 /// Runs a program that changes the terminal's settings, as PID 1's command and from
-/// a shell, where it is suspended in between.
+/// a shell.
 fn sane(command: &[&str], shows: &str, leave: &str) {
     let mut screen = Screen::new();
     screen.resize(24, 80);
@@ -401,7 +393,7 @@ fn sane(command: &[&str], shows: &str, leave: &str) {
     screen.shows(shows);
     screen.types(leave);
     screen.shows("prompt> ");
-    answers(&mut screen, "sane");
+    answers(&mut screen, "prompt> ", "sane");
     assert_eq!(screen.settings(), before);
 }
 
