@@ -1,4 +1,5 @@
-//! Tells the program the commit that it was built from.
+//! Tells the program the commit that it was built from, and the linker what a release
+//! build needs no more.
 
 #![allow(clippy::print_stdout)]
 
@@ -12,6 +13,18 @@ fn main() {
         None => String::new(),
     };
     println!("cargo::rustc-env=SEXTON_COMMIT={suffix}");
+    leave_unwind_tables_out();
+}
+
+/// Where GNU ld links a release build, which `.cargo/config.toml` asks for; other
+/// linkers may not know the script's language.
+fn leave_unwind_tables_out() {
+    const SCRIPT: &str = "scripts/no-unwind-tables.ld";
+    println!("cargo::rerun-if-changed={SCRIPT}");
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    if variable("PROFILE") == "release" && variable("CARGO_ENCODED_RUSTFLAGS").contains("-fuse-ld=bfd") {
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}/{SCRIPT}", env!("CARGO_MANIFEST_DIR"));
+    }
 }
 
 /// The first seven hexadecimal digits of the commit, where this is a git
