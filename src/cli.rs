@@ -9,6 +9,7 @@ use crate::exit::ExitCodes;
 use crate::forward::{Rewrites, Scope};
 use crate::message::{Level, Line, Show, Word, print};
 use crate::number;
+use crate::shutdown::Plan;
 use crate::signal::Signal;
 use crate::sys;
 
@@ -28,6 +29,8 @@ pub struct Settings {
     pub mirror: bool,
     /// The exit codes that become 0.
     pub remapped: ExitCodes,
+    /// How the end is to be.
+    pub plan: Plan,
     /// How often `-v` was given.
     pub verbosity: u8,
 }
@@ -40,6 +43,7 @@ impl Default for Settings {
             parent_death_signal: None,
             mirror: false,
             remapped: ExitCodes::default(),
+            plan: Plan::default(),
             verbosity: Level::Problem as u8,
         }
     }
@@ -115,6 +119,10 @@ enum Act {
     Subreaper,
     Mirror,
     RemapExit,
+    Delay,
+    KillAfter,
+    Grace,
+    WaitAll,
     Verbose,
     Page(Page),
 }
@@ -145,7 +153,7 @@ impl Spec {
     }
 }
 
-const OPTIONS: [Spec; 12] = [
+const OPTIONS: [Spec; 16] = [
     Spec::flag(b'c', "single-child", Act::Scope(Scope::Command), "forward signals to the command alone"),
     Spec::flag(b'g', "group", Act::Scope(Scope::Group), "forward to its process group (the default)"),
     Spec::flag(b'A', "all", Act::Scope(Scope::Everything), "forward to everything that runs below sexton"),
@@ -160,6 +168,10 @@ const OPTIONS: [Spec; 12] = [
     Spec::flag(b's', "subreaper", Act::Subreaper, "adopt orphans when not PID 1 (the default)"),
     Spec::flag(b'm', "mirror-signal", Act::Mirror, "when not PID 1, die of the command's signal"),
     Spec::taking("CODE", b'e', "remap-exit", Act::RemapExit, "exit 0 instead of CODE (0-255)"),
+    Spec::taking("TIME", b'd', "delay", Act::Delay, "hold the first TERM, INT or QUIT back"),
+    Spec::taking("TIME", b'k', "kill-after", Act::KillAfter, "KILL that long after TERM, INT or QUIT"),
+    Spec::taking("TIME", b't', "grace", Act::Grace, "after the command TERM others, then KILL"),
+    Spec::flag(b'a', "wait-all", Act::WaitAll, "wait for others when the command has ended"),
     Spec::flag(b'v', "verbose", Act::Verbose, "say more on standard error, up to -vvv"),
     Spec::flag(b'h', "help", Act::Page(Page::Help), "print this help and exit"),
     Spec::flag(b'V', "version", Act::Page(Page::Version), "print the version and exit"),
@@ -254,25 +266,26 @@ impl Settings {
                 None => return Err(Mistake { name, value: None, why: "needs a value" }),
             },
         };
-        let wrong = |why| Err(Mistake { name, value: Some(value), why });
+        let wrong = |why| Mistake { name, value: Some(value), why };
+        let time = || number::duration(value).ok_or(wrong("not a time (10, 1.5s, 250ms, 2m, 1h)"));
         match spec.act {
             Act::Scope(scope) => self.scope = scope,
-            Act::Rewrite => {
-                if let Err(why) = self.rewrites.add(value) {
-                    return wrong(why);
-                }
+            Act::Rewrite => self.rewrites.add(value).map_err(wrong)?,
+            Act::ParentDeathSignal => {
+                let signal = Signal::parse(value).ok_or(wrong("not a signal"))?;
+                self.parent_death_signal = Some(signal);
             }
-            Act::ParentDeathSignal => match Signal::parse(value) {
-                Some(signal) => self.parent_death_signal = Some(signal),
-                None => return wrong("not a signal"),
-            },
             // Every sexton that is not PID 1 is a subreaper.
             Act::Subreaper => {}
             Act::Mirror => self.mirror = true,
-            Act::RemapExit => match number::decimal(value).map(u8::try_from) {
-                Some(Ok(code)) => self.remapped.insert(code),
-                _ => return wrong("not an exit code (0-255)"),
-            },
+            Act::RemapExit => {
+                let code = number::decimal(value).and_then(|code| u8::try_from(code).ok());
+                self.remapped.insert(code.ok_or(wrong("not an exit code (0-255)"))?);
+            }
+            Act::Delay => self.plan.delay = time()?,
+            Act::KillAfter => self.plan.kill_after = Some(time()?),
+            Act::Grace => self.plan.grace = Some(time()?),
+            Act::WaitAll => self.plan.wait_all = true,
             Act::Verbose => self.verbosity = self.verbosity.saturating_add(1),
             Act::Page(page) => return Ok(Some(page)),
         }
@@ -320,6 +333,7 @@ orphan, and exit as it did.
     }
     print(&[&"
 A signal is a number, a name (TERM, sigterm) or RTMIN+N, RTMAX-N (34 to 64).
+A time is a decimal number with an optional ms, s (the default), m or h.
 SEXTON_OPTIONS holds options that are read before those of the command line."])?;
     print(&[&"
 Exit status: the command's own, 128+N if signal N killed it; 127 command not
@@ -431,6 +445,20 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_for_the_end() {
+        assert!(accepted(&["-v"]).0.plan.is_empty());
+        let (settings, _) = accepted(&["-k", "1.5s", "-d250ms", "--grace=2m", "-a"]);
+        let plan = Plan {
+            delay: 250_000_000,
+            kill_after: Some(1_500_000_000),
+            grace: Some(120_000_000_000),
+            wait_all: true,
+        };
+        assert_eq!(settings.plan, plan);
+        assert_eq!(accepted(&["-t0"]).0.plan.grace, Some(0));
+    }
+
+    #[test]
     fn a_page_is_printed_at_once() {
         for words in [&["-h"][..], &["-vh", "--nonsense"], &["--help", "x"]] {
             assert_eq!(accepted(words).1, End::Page(Page::Help));
@@ -455,6 +483,9 @@ mod tests {
             (&["--parent-death-signal=", "x"], "--parent-death-signal : not a signal"),
             (&["-e256", "x"], "-e 256: not an exit code (0-255)"),
             (&["-e", "-1", "x"], "-e -1: not an exit code (0-255)"),
+            (&["-k", "-1", "x"], "-k -1: not a time (10, 1.5s, 250ms, 2m, 1h)"),
+            (&["--grace=soon", "x"], "--grace soon: not a time (10, 1.5s, 250ms, 2m, 1h)"),
+            (&["-d99999999999h", "x"], "-d 99999999999h: not a time (10, 1.5s, 250ms, 2m, 1h)"),
             (&["-r", "TERM", "x"], "-r TERM: not FROM:TO"),
             (&["-r", "TERM:", "x"], "-r TERM:: TO is not a signal or 0"),
             (&["-r", "0:TERM", "x"], "-r 0:TERM: FROM is not a signal"),

@@ -86,19 +86,22 @@ pub fn is_for_the_command(received: Received, own_pid: Pid) -> bool {
 
 /// Sends signals on.
 pub struct Forwarder<'a> {
-    /// To whom.
-    pub scope: Scope,
-    /// The command, which leads the process group of the same number.
-    pub command: Pid,
-    /// Our own PID.
-    pub own_pid: Pid,
-    /// Where failures are told.
-    pub log: &'a Log,
-    /// Whether one was told: a signal that repeats must not flood the log.
-    pub refusal_told: Cell<bool>,
+    scope: Scope,
+    command: Pid,
+    own_pid: Pid,
+    log: &'a Log,
+    /// Whether a failure was told: a signal that repeats must not flood the log.
+    refusal_told: Cell<bool>,
+    /// The newest process when all that is left was told to end.
+    newest_told: Cell<Option<Pid>>,
 }
 
-impl Forwarder<'_> {
+impl<'a> Forwarder<'a> {
+    /// `command` leads the process group of the same number, or at least has led it.
+    pub fn new(scope: Scope, command: Pid, own_pid: Pid, log: &'a Log) -> Self {
+        Self { scope, command, own_pid, log, refusal_told: Cell::new(false), newest_told: Cell::new(None) }
+    }
+
     /// Sends `signal` to those it is for. Must not be called once the command has
     /// been reaped: its PID may then be somebody else's.
     pub fn send(&self, signal: Signal) {
@@ -106,20 +109,67 @@ impl Forwarder<'_> {
         let sent = match self.scope {
             Scope::Command => sys::kill(self.command, signal),
             Scope::Group => self.send_to_group(signal),
-            Scope::Everything if self.own_pid == INIT => sys::kill_everything(signal),
-            Scope::Everything => match procfs::signal_descendants(self.own_pid, signal) {
+            Scope::Everything => match self.send_to_everything(signal) {
                 // Without a /proc of our namespace only the group is known.
                 Err(Errno::ENOSYS) => {
-                    self.tell_once(signal, &"no /proc to find descendants in");
+                    self.tell_once(signal, &NO_PROC);
                     self.send_to_group(signal)
                 }
                 sent => sent,
             },
         };
-        match sent {
-            // Whoever it was for is gone, or about to be.
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(reason) => self.tell_once(signal, &reason),
+        self.heed(signal, sent);
+    }
+
+    /// Sends `signal` to all that is left, when the command has ended.
+    pub fn send_to_rest(&self, signal: Signal) {
+        self.log.say(Level::Debug, &[&"forwarding ", &signal, &" to all that is left"]);
+        self.heed(signal, self.send_to_everything(signal));
+    }
+
+    /// Tells all that is left to end. Who is stopped is continued, to be able to; as
+    /// CONT goes to all, no /proc is needed to know who that is.
+    ///
+    /// Who is born meanwhile was not told, or had it from its parent's hands: see
+    /// [`Self::end_newcomers`].
+    pub fn end_rest(&self, signal: Signal) {
+        self.log.say(Level::Debug, &[&"sending ", &signal, &" to all that is left"]);
+        let newest = procfs::newest();
+        self.newest_told.set(newest);
+        let sent = if self.own_pid == INIT {
+            sys::kill_everything(signal).and_then(|()| sys::kill_everything(Signal::CONT))
+        } else {
+            procfs::signal_descendants(self.own_pid, &[signal, Signal::CONT], &|process| {
+                newest.is_none_or(|newest| process <= newest || !procfs::is_newer(process, newest))
+            })
+        };
+        self.heed(signal, sent);
+        self.end_newcomers(signal);
+    }
+
+    /// Tells those to end who were born since that was told last, each of them once.
+    /// Where the kernel does not say which process is the newest, nobody is told.
+    pub fn end_newcomers(&self, signal: Signal) {
+        // More come while these are told; but this is not the place to stay for ever.
+        for _ in 0..ROUNDS {
+            let Some(told) = self.newest_told.get() else { return };
+            let Some(newest) = procfs::newest() else { return };
+            if newest == told {
+                return;
+            }
+            self.newest_told.set(Some(newest));
+            let sent = procfs::signal_descendants(self.own_pid, &[signal, Signal::CONT], &|process| {
+                procfs::is_between(process, told, newest)
+            });
+            self.heed(signal, sent);
+        }
+    }
+
+    fn send_to_everything(&self, signal: Signal) -> Result<(), Errno> {
+        if self.own_pid == INIT {
+            sys::kill_everything(signal)
+        } else {
+            procfs::signal_descendants(self.own_pid, &[signal], &|_| true)
         }
     }
 
@@ -132,12 +182,26 @@ impl Forwarder<'_> {
         }
     }
 
+    fn heed(&self, signal: Signal, sent: Result<(), Errno>) {
+        match sent {
+            // Whoever it was for is gone, or about to be.
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(Errno::ENOSYS) => self.tell_once(signal, &NO_PROC),
+            Err(reason) => self.tell_once(signal, &reason),
+        }
+    }
+
     fn tell_once(&self, signal: Signal, reason: &dyn Show) {
         if !self.refusal_told.replace(true) {
             self.log.say(Level::Problem, &[&"forwarding ", &signal, &": ", reason]);
         }
     }
 }
+
+const NO_PROC: &str = "no /proc to find descendants in";
+
+/// How often in a row newcomers are looked for.
+const ROUNDS: u8 = 8;
 
 /// The PID that makes a process the init of its namespace
 /// (`pid_namespaces(7)`).

@@ -13,6 +13,7 @@
 //! | [`cli`] | the options, their texts, what they add up to |
 //! | [`spawn`] | starting the command |
 //! | [`supervise`] | the loop: reap, wait, forward |
+//! | [`shutdown`] | an orderly end: delay, kill-after, grace, wait-all |
 //! | [`forward`] | which signal goes on, as what, to whom |
 //! | [`terminal`] | sessions, process groups, the foreground, stopping with the command |
 //! | [`exit`] | how a child ended, and the exit code that says so |
@@ -27,8 +28,9 @@ pub mod cli;
 pub mod exit;
 pub mod forward;
 pub mod message;
-mod number;
+pub mod number;
 pub mod procfs;
+pub mod shutdown;
 pub mod signal;
 pub mod spawn;
 pub mod supervise;
@@ -36,7 +38,6 @@ pub mod supervise;
 pub mod sys;
 pub mod terminal;
 
-use std::cell::Cell;
 use std::ffi::CStr;
 
 use nix::sys::prctl;
@@ -48,7 +49,8 @@ use forward::{Forwarder, INIT};
 use message::{Level, Log, Word};
 use signal::Signal;
 use spawn::{Command, Failure, Started};
-use sys::{Arguments, Environment};
+use supervise::Supervisor;
+use sys::{Arguments, Environment, SignalSet};
 use terminal::{Place, Problem};
 
 /// Runs sexton and returns its exit code.
@@ -99,14 +101,19 @@ fn serve(settings: &Settings, command: &Command, log: &Log) -> Result<Status, u8
     let _ = chdir(c"/");
     sys::close_all_but_standard();
 
-    let forwarder =
-        Forwarder { scope: settings.scope, command: pid, own_pid, log, refusal_told: Cell::new(false) };
-    let hang_ups = [Signal::HUP, Signal::CONT].into_iter().filter(|signal| held_back.contains(*signal));
-    for signal in hang_ups.chain(parent_died).filter_map(|signal| settings.rewrites.apply(signal)) {
-        forwarder.send(signal);
-    }
-    let ended = supervise::supervise(&forwarder, &settings.rewrites, &job, log);
-    job.ended();
+    // What came before the loop, and is the command's.
+    let before = parent_died.into_iter().fold(held_back, SignalSet::with);
+    let supervisor = Supervisor {
+        command: pid,
+        own_pid,
+        forwarder: Forwarder::new(settings.scope, pid, own_pid, log),
+        rewrites: &settings.rewrites,
+        plan: &settings.plan,
+        job,
+        log,
+    };
+    let ended = supervisor.run(before);
+    supervisor.job.ended();
     ended.map_err(|reason| {
         log.say(Level::Problem, &[&"wait4: ", &reason]);
         FAILED

@@ -2,6 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+/// A time in nanoseconds, which reaches for 584 years. Not `Duration`: that has
+/// panics in it, which only sometimes can be seen to be out of reach.
+pub type Nanoseconds = u64;
+
 /// The value of a word of decimal digits alone: no sign, no space. None where it
 /// is empty, holds anything else, or does not fit.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u32> {
@@ -12,6 +16,39 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u32> {
         let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
         value.checked_mul(10)?.checked_add(u32::from(digit))
     })
+}
+
+/// Reads a TIME: a decimal number with an optional `ms`, `s` (the default), `m` or
+/// `h`. What is below a nanosecond is cut off. None where it is no such number, or
+/// more than some 584 years.
+pub(crate) fn duration(word: &[u8]) -> Option<Nanoseconds> {
+    let digit_or_point = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    let end = word.iter().position(|byte| !digit_or_point(byte)).unwrap_or(word.len());
+    let (number, unit) = word.split_at_checked(end)?;
+    let unit: u64 = match unit {
+        b"ms" => 1_000_000,
+        b"s" | b"" => 1_000_000_000,
+        b"m" => 60_000_000_000,
+        b"h" => 3_600_000_000_000,
+        _ => return None,
+    };
+    let mut halves = number.splitn(2, |byte| *byte == b'.');
+    let (whole, fraction) = (halves.next()?, halves.next().unwrap_or_default());
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let digit = |byte: &u8| Some(u64::from(byte.checked_sub(b'0').filter(|digit| *digit <= 9)?));
+    let mut value: u64 = 0;
+    for byte in whole {
+        value = value.checked_mul(10)?.checked_add(digit(byte)?)?;
+    }
+    value = value.checked_mul(unit)?;
+    let mut place = unit;
+    for byte in fraction {
+        place /= 10;
+        value = value.checked_add(place * digit(byte)?)?;
+    }
+    Some(value)
 }
 
 /// A number written out, right-aligned in a buffer that the longest one fills.
@@ -57,7 +94,73 @@ mod tests {
         }
     }
 
+    #[test]
+    fn times_with_and_without_a_unit() {
+        for (word, milliseconds) in [
+            ("10", 10_000),
+            ("1.5s", 1_500),
+            ("250ms", 250),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("0", 0),
+            ("0.4", 400),
+            (".4", 400),
+            ("4.", 4_000),
+            ("1.5m", 90_000),
+            ("0.25h", 900_000),
+            ("007s", 7_000),
+            ("1.5ms", 1),
+        ] {
+            assert_eq!(duration(word.as_bytes()).map(|time| time / 1_000_000), Some(milliseconds), "{word}");
+        }
+        assert_eq!(duration(b"1.23456789012s"), Some(1_234_567_890));
+        assert_eq!(duration(b"18446744073s"), Some(18_446_744_073_000_000_000));
+    }
+
+    #[test]
+    fn nonsense_is_no_time() {
+        for word in [
+            "",
+            ".",
+            "s",
+            ".s",
+            "-1",
+            "+1",
+            "1 s",
+            " 1",
+            "1S",
+            "1d",
+            "1e3",
+            "1.2.3",
+            "1,5",
+            "1ss",
+            "inf",
+            "nan",
+            "0x10",
+            "18446744074s",
+            "5124096h",
+            "99999999999999999999",
+            "99999999999999999999999ms",
+            "18446744073.9999999999",
+        ] {
+            assert_eq!(duration(word.as_bytes()), None, "{word:?}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_word_makes_a_time_panic(word in any::<Vec<u8>>()) {
+            let _ = duration(&word);
+        }
+
+        #[test]
+        fn a_time_is_read_as_the_standard_library_would(milliseconds in 0..u64::MAX / 1_000_000) {
+            let time = milliseconds * 1_000_000;
+            prop_assert_eq!(duration(format!("{milliseconds}ms").as_bytes()), Some(time));
+            let seconds = format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000);
+            prop_assert_eq!(duration(seconds.as_bytes()), Some(time));
+        }
+
         #[test]
         fn writes_as_the_standard_library_does(value in any::<u64>()) {
             let text = value.to_string();

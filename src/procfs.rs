@@ -17,20 +17,24 @@ use crate::number::{Decimal, decimal};
 use crate::signal::Signal;
 use crate::sys::{self, ProcessHandle};
 
-/// Sends a signal to every descendant of `ancestor`, whatever process group or
-/// session it escaped to, and to nobody else. ENOSYS where /proc cannot tell who
-/// they are; EPERM where one refused it, after the others got it.
+/// Sends signals to every descendant of `ancestor` that is `meant`, whatever process
+/// group or session it escaped to, and to nobody else. ENOSYS where /proc cannot tell
+/// who they are; EPERM where one refused it, after the others got it.
 ///
 /// Each gets it once: /proc lists processes by rising PID, so that a child forked
 /// meanwhile comes later in the same pass, or after its parent got the signal.
-pub fn signal_descendants(ancestor: Pid, signal: Signal) -> Result<(), Errno> {
+pub fn signal_descendants(
+    ancestor: Pid,
+    signals: &[Signal],
+    meant: &dyn Fn(Pid) -> bool,
+) -> Result<(), Errno> {
     if !is_ours(ancestor) {
         return Err(Errno::ENOSYS);
     }
     let mut outcome = Ok(());
     for_each_process(|process| {
-        if process != ancestor && descends(process, ancestor) {
-            match signal_if_descendant(process, ancestor, signal) {
+        if process != ancestor && meant(process) && descends(process, ancestor) {
+            match signal_if_descendant(process, ancestor, signals) {
                 Ok(()) | Err(Errno::ESRCH) => {}
                 refused => outcome = refused,
             }
@@ -42,13 +46,46 @@ pub fn signal_descendants(ancestor: Pid, signal: Signal) -> Result<(), Errno> {
 /// Between looking at a process and signalling it, it may end and its PID go to a
 /// stranger. With a handle taken first and a second look after that, the stranger
 /// is seen to be one. Without handles (before Linux 5.3) the gap stays.
-fn signal_if_descendant(process: Pid, ancestor: Pid, signal: Signal) -> Result<(), Errno> {
+fn signal_if_descendant(process: Pid, ancestor: Pid, signals: &[Signal]) -> Result<(), Errno> {
     match ProcessHandle::open(process) {
-        Ok(handle) if descends(process, ancestor) => handle.kill(signal),
+        Ok(handle) if descends(process, ancestor) => {
+            signals.iter().try_for_each(|signal| handle.kill(*signal))
+        }
         Ok(_) => Err(Errno::ESRCH),
-        Err(Errno::ENOSYS | Errno::EPERM) => sys::kill(process, signal),
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            signals.iter().try_for_each(|signal| sys::kill(process, *signal))
+        }
         Err(reason) => Err(reason),
     }
+}
+
+/// The newest process of our PID namespace, whether it still exists or not: the last
+/// field of `/proc/loadavg` (`proc_loadavg(5)`). None where that is not to be had.
+pub fn newest() -> Option<Pid> {
+    let mut buffer = [0; LOADAVG];
+    parse_newest(sys::read_start(c"/proc/loadavg", &mut buffer)?)
+}
+
+/// Room for the three loads, the counts of threads and the PID.
+const LOADAVG: usize = 128;
+
+fn parse_newest(loadavg: &[u8]) -> Option<Pid> {
+    let last = loadavg.strip_suffix(b"\n")?.rsplit(|byte| *byte == b' ').next()?;
+    let pid = i32::try_from(decimal(last)?).ok()?;
+    // Sandboxes that have no such number write a zero.
+    (pid > 0).then_some(Pid::from_raw(pid))
+}
+
+/// Whether a process was born after `then` was the newest one.
+pub fn is_newer(process: Pid, then: Pid) -> bool {
+    newest().is_some_and(|now| is_between(process, then, now))
+}
+
+/// Whether a process was born when `first` had been the newest one, and before `last`
+/// was followed by another. PIDs are given out in rising order, and from the lowest
+/// again after the highest; who is older than that may have any.
+pub fn is_between(process: Pid, first: Pid, last: Pid) -> bool {
+    if first <= last { first < process && process <= last } else { first < process || process <= last }
 }
 
 /// Whether /proc shows our own PID namespace: in another one's, the numbers mean
@@ -175,6 +212,27 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_process_ends_the_line() {
+        assert_eq!(parse_newest(b"0.00 0.01 0.05 1/123 4567\n"), Some(Pid::from_raw(4567)));
+        for loadavg in ["", "\n", "0.00 0.01 0.05 1/123 0\n", "0.00 0.01 0.05 1/123 45", "1 x\n"] {
+            assert_eq!(parse_newest(loadavg.as_bytes()), None, "{loadavg:?}");
+        }
+        assert!(newest().is_some());
+    }
+
+    #[test]
+    fn newcomers_are_counted_in_a_ring() {
+        let between = |process, first, last| {
+            is_between(Pid::from_raw(process), Pid::from_raw(first), Pid::from_raw(last))
+        };
+        assert!(between(11, 10, 12) && between(12, 10, 12));
+        assert!(!between(10, 10, 12) && !between(13, 10, 12) && !between(2, 10, 12));
+        assert!(between(32000, 31000, 5) && between(5, 31000, 5));
+        assert!(!between(31000, 31000, 5) && !between(6, 31000, 5));
+        assert!(!between(10, 10, 10));
+    }
+
+    #[test]
     fn our_own_parent_and_ancestry() {
         assert_eq!(parent(Pid::this()), Some(Pid::parent()));
         assert!(is_ours(Pid::this()));
@@ -196,6 +254,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
             let _ = parse_parent(&bytes);
+            let _ = parse_newest(&bytes);
             let _ = split_entry(&bytes);
         }
     }

@@ -27,12 +27,18 @@ pub struct Signal(u8);
 impl Signal {
     /// SIGHUP, 1.
     pub const HUP: Self = Self(libc::SIGHUP as u8);
+    /// SIGINT, 2.
+    pub const INT: Self = Self(libc::SIGINT as u8);
+    /// SIGQUIT, 3.
+    pub const QUIT: Self = Self(libc::SIGQUIT as u8);
     /// SIGABRT, 6.
     pub const ABRT: Self = Self(libc::SIGABRT as u8);
     /// SIGKILL, 9.
     pub const KILL: Self = Self(libc::SIGKILL as u8);
     /// SIGPIPE, 13.
     pub const PIPE: Self = Self(libc::SIGPIPE as u8);
+    /// SIGTERM, 15.
+    pub const TERM: Self = Self(libc::SIGTERM as u8);
     /// SIGCHLD, 17.
     pub const CHLD: Self = Self(libc::SIGCHLD as u8);
     /// SIGCONT, 18.
@@ -45,7 +51,6 @@ impl Signal {
     pub const TTIN: Self = Self(libc::SIGTTIN as u8);
     /// SIGTTOU, 22.
     pub const TTOU: Self = Self(libc::SIGTTOU as u8);
-
     /// SIGXFSZ, 25.
     pub const XFSZ: Self = Self(libc::SIGXFSZ as u8);
 

@@ -17,9 +17,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::Mode;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, read, write};
 
 use crate::exit::Status;
+use crate::number::Nanoseconds;
 use crate::signal::Signal;
 
 /// The vector of arguments, as the kernel laid it out on the stack. It is never
@@ -171,6 +173,11 @@ impl SignalMask {
         Self(self.0 | 1 << (signal.number() - 1))
     }
 
+    /// The signals in it, by rising number.
+    pub fn iter(self) -> impl Iterator<Item = Signal> {
+        (1..=64).filter_map(Signal::new).filter(move |signal| self.contains(*signal))
+    }
+
     /// Whether a signal is in it.
     pub fn contains(self, signal: Signal) -> bool {
         self.0 >> (signal.number() - 1) & 1 == 1
@@ -249,6 +256,16 @@ pub fn catch_stop_signals() {
     }
 }
 
+/// The time on a clock that no one sets (`CLOCK_MONOTONIC` in `clock_gettime(2)`).
+pub fn monotonic_time() -> Nanoseconds {
+    // There is no Linux without that clock.
+    let Ok(time) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return 0 };
+    (time.tv_sec() as u64).saturating_mul(NANOSECONDS).saturating_add(time.tv_nsec() as u64)
+}
+
+/// In a second.
+const NANOSECONDS: u64 = 1_000_000_000;
+
 /// A signal that was waited for, and where it comes from.
 #[derive(Clone, Copy)]
 pub struct Received {
@@ -276,26 +293,40 @@ impl Received {
     }
 }
 
-/// Sleeps until a signal arrives, and takes it. Fails with EINTR when a debugger
-/// attaches or the process was stopped and continued (`signal(7)`).
-pub fn wait_for_signal() -> Result<Received, Errno> {
-    take_signal(&raw const ALL_SIGNALS, ptr::null())
+/// Sleeps until a signal arrives, and takes it; for at most `limit`, if one is
+/// given, and then fails with EAGAIN. Fails with EINTR when a debugger attaches or the
+/// process was stopped and continued (`signal(7)`), however much time is left.
+pub fn wait_for_signal(limit: Option<Nanoseconds>) -> Result<Received, Errno> {
+    take_signal(ALL_SIGNALS, limit)
 }
 
 /// Takes a signal of `set` that is pending.
 pub fn take_pending_signal(set: SignalSet) -> Option<Received> {
-    let none_at_all = MaybeUninit::<libc::timespec>::zeroed();
-    take_signal(&raw const set, none_at_all.as_ptr()).ok()
+    take_signal(set, Some(0)).ok()
 }
 
-/// `rt_sigtimedwait`. Both pointers must be valid; `timeout` may be null, and holds
-/// zeroes otherwise, which are the same in each of the kernel's forms of it.
-fn take_signal(set: *const SignalSet, timeout: *const libc::timespec) -> Result<Received, Errno> {
+/// What the kernel calls `__kernel_old_timespec`: on 64-bit architectures the only
+/// kind, on others the one that `SYS_rt_sigtimedwait` takes, whatever a C library
+/// makes of `timespec`.
+#[repr(C)]
+struct KernelTimespec {
+    seconds: c_long,
+    nanoseconds: c_long,
+}
+
+/// `rt_sigtimedwait`.
+fn take_signal(set: SignalSet, limit: Option<Nanoseconds>) -> Result<Received, Errno> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // SAFETY: set and siginfo are of the sizes that the kernel expects; the
-    // callers, above, pass pointers to what lives through the call.
+    // Should the time not fit, the sleep is shorter than it was to be.
+    let limit = limit.map(|limit| KernelTimespec {
+        seconds: c_long::try_from(limit / NANOSECONDS).unwrap_or(c_long::MAX),
+        nanoseconds: (limit % NANOSECONDS) as c_long,
+    });
+    let timeout = limit.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: set, siginfo and timespec are of the sizes that the kernel expects, and
+    // live through the call.
     let number = unsafe {
-        libc::syscall(libc::SYS_rt_sigtimedwait, set, info.as_mut_ptr(), timeout, SignalMask::SIZE)
+        libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set, info.as_mut_ptr(), timeout, SignalMask::SIZE)
     };
     let number = Errno::result(number)?;
     // SAFETY: it was zeroed, and the kernel wrote over that; where `si_code` is

@@ -181,6 +181,13 @@ impl Job {
         let _ = sys::kill(self.own_pid, Signal::STOP);
     }
 
+    /// Stops us, after the command has ended, if somebody would continue us.
+    pub fn stop(&self) {
+        if !self.is_orphaned() {
+            let _ = sys::kill(self.own_pid, Signal::STOP);
+        }
+    }
+
     /// We were continued: hand the foreground over, if we were given it. Says
     /// whether it was.
     pub fn continued(&self) -> bool {
@@ -205,7 +212,7 @@ impl Job {
     /// The command has ended: take the foreground back, unless somebody else has it
     /// by now.
     pub fn ended(&self) {
-        if !self.foreground.get() {
+        if !self.foreground.take() {
             return;
         }
         let Some(terminal) = controlling_terminal() else { return };

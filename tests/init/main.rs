@@ -13,6 +13,7 @@ mod inheritance;
 mod not_pid1;
 mod reaping;
 mod roles;
+mod shutdown;
 mod signals;
 mod start;
 mod support;
@@ -111,6 +112,7 @@ fn main() -> ExitCode {
         ("inheritance", inheritance::tests()),
         ("not_pid1", not_pid1::tests()),
         ("reaping", reaping::tests()),
+        ("shutdown", shutdown::tests()),
         ("signals", signals::tests()),
         ("start", start::tests()),
         ("terminal", terminal::tests()),

@@ -26,6 +26,8 @@ pub(crate) fn play(role: &str, arguments: &[OsString]) -> ExitCode {
         "standing" => standing(),
         "other-user" => other_user(),
         "storm" => storm(number(0)),
+        "leave-behind" => leave_behind(text(0), number(1), number(2)),
+        "family" => family(),
         other => panic!("no role {other:?}"),
     }
 }
@@ -236,15 +238,22 @@ fn block_all() {
 /// Takes one signal.
 fn take() -> i64 {
     let all = !0_u64;
-    // SAFETY: a kernel signal set is 64 bits; neither siginfo nor timeout is given.
-    unsafe {
-        check(libc::syscall(
-            libc::SYS_rt_sigtimedwait,
-            &raw const all,
-            ptr::null_mut::<libc::siginfo_t>(),
-            ptr::null::<libc::timespec>(),
-            8_usize,
-        ))
+    loop {
+        // SAFETY: a kernel signal set is 64 bits; neither siginfo nor timeout is given.
+        let taken = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigtimedwait,
+                &raw const all,
+                ptr::null_mut::<libc::siginfo_t>(),
+                ptr::null::<libc::timespec>(),
+                8_usize,
+            )
+        };
+        // It was stopped and continued.
+        if taken < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted {
+            continue;
+        }
+        return check(taken);
     }
 }
 
@@ -477,4 +486,82 @@ fn storm(count: i32) -> ExitCode {
     drop(writer);
     say(arrivals(40));
     wait_for_end_of_input()
+}
+
+/// `leave-behind HOW CODE TIME`: leaves a straggler behind that receives, its lines
+/// beginning with `straggler`, and exits with CODE as soon as that one is ready. At
+/// TERM or QUIT the straggler works for TIME more, in milliseconds, says `last line`,
+/// and ends. HOW is one or several of
+///
+/// - `session`, `group`: it leaves for one of its own;
+/// - `stopped`: it stops itself when it is ready;
+/// - `fork`: at TERM it forks and ends, and the child, which has not got it, goes on;
+/// - `deaf`: it does not end, nor does a child that it has in another session.
+fn leave_behind(how: &str, code: i32, time: i32) -> ExitCode {
+    let is = |word: &str| how.split('-').any(|part| part == word);
+    block_all();
+    let (mut ready, writer) = io::pipe().expect("pipe");
+    // SAFETY: one thread; plain system calls.
+    unsafe {
+        if check(libc::fork()) > 0 {
+            drop(writer);
+            let mut word = String::new();
+            ready.read_to_string(&mut word).expect("the straggler's word");
+            if is("stopped") {
+                let mut info = std::mem::zeroed::<libc::siginfo_t>();
+                check(libc::waitid(libc::P_ALL, 0, &raw mut info, libc::WSTOPPED | libc::WNOWAIT));
+            }
+            libc::_exit(code);
+        }
+        drop(ready);
+        if is("session") {
+            check(libc::setsid());
+        }
+        if is("group") {
+            check(libc::setpgid(0, 0));
+        }
+        if is("deaf") && check(libc::fork()) == 0 {
+            check(libc::setsid());
+        }
+        drop(writer);
+        if is("stopped") {
+            check(libc::raise(libc::SIGSTOP));
+        }
+        let mut forks = i32::from(is("fork"));
+        loop {
+            let signal = take();
+            say(format_args!("straggler {signal}"));
+            if is("deaf") || ![3, 15].contains(&signal) {
+                continue;
+            }
+            if forks > 0 {
+                forks -= 1;
+                // Of its own, so that it lives until it is told.
+                if check(libc::fork()) == 0 {
+                    continue;
+                }
+                libc::_exit(0);
+            }
+            libc::usleep(time as u32 * 1000);
+            say("last line");
+            libc::_exit(0);
+        }
+    }
+}
+
+/// `family`: a child of the same process group says its PID; both receive, the child
+/// in silence.
+fn family() -> ExitCode {
+    block_all();
+    // SAFETY: one thread; plain system calls.
+    unsafe {
+        let child = check(libc::fork());
+        if child == 0 {
+            loop {
+                take();
+            }
+        }
+        say(format_args!("child {child}"));
+    }
+    receive()
 }
