@@ -28,6 +28,7 @@ pub(crate) fn play(role: &str, arguments: &[OsString]) -> ExitCode {
         "storm" => storm(number(0)),
         "leave-behind" => leave_behind(text(0), number(1), number(2)),
         "family" => family(),
+        "hop" => hop(),
         other => panic!("no role {other:?}"),
     }
 }
@@ -564,4 +565,27 @@ fn family() -> ExitCode {
         say(format_args!("child {child}"));
     }
     receive()
+}
+
+/// `hop`: exits with 5, and leaves processes behind that ignore all signals, fork and
+/// end, as their children do in their turn, for ever.
+fn hop() -> ExitCode {
+    block_all();
+    // SAFETY: one thread; plain system calls.
+    unsafe {
+        for _ in 0..8 {
+            if check(libc::fork()) == 0 {
+                check(libc::setsid());
+                break;
+            }
+        }
+        if libc::getsid(0) != libc::getpid() {
+            libc::_exit(5);
+        }
+        loop {
+            if check(libc::fork()) > 0 {
+                libc::_exit(0);
+            }
+        }
+    }
 }

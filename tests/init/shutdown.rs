@@ -15,7 +15,9 @@ crate::tests![
     new the_whole_group_is_killed,
     new single_child_kills_the_command_alone,
     new stragglers_are_told_and_finish_their_work,
+    new each_is_told_once,
     new stragglers_that_are_deaf_are_killed,
+    new stragglers_that_never_stop_forking_are_killed,
     new without_proc_stragglers_are_told_as_pid_1,
     new bystanders_are_spared,
     new a_daemon_is_waited_for,
@@ -161,6 +163,30 @@ fn stragglers_are_told_and_finish_their_work() {
     }
 }
 
+/// They fork while the others are still to be told.
+fn each_is_told_once() {
+    let mut command = shell(r#"for n in $(seq 150); do "$@"; done; exit 5"#);
+    command.push("sh".into());
+    command.extend(left_behind("session-fork", 0));
+    for (init, command) in both_ways(&["-t", "1h"], command) {
+        let output = init.run(command);
+        assert_eq!(output.status.code(), Some(5));
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(told.matches("last line").count(), 150);
+        assert_eq!(told.matches("straggler 15").count(), 300);
+    }
+}
+
+/// Each is a process for a moment only, in a session of its own.
+fn stragglers_that_never_stop_forking_are_killed() {
+    let mut command = shell(r#""$@"; echo "code $?"; set -- /proc/[0-9]*; echo "processes $#""#);
+    command.extend(["sh".into(), sexton().into(), "-t200ms".into()]);
+    command.extend(play("hop"));
+    let mut running = Init::pid1(&[]).start(command);
+    assert_eq!(running.stdout.line(), "code 5");
+    assert_eq!(running.stdout.line(), "processes 2", "PID 1 and the shell");
+}
+
 fn stragglers_that_are_deaf_are_killed() {
     for how in ["deaf", "deaf-session", "deaf-stopped", "deaf-group"] {
         for (init, command) in both_ways(&["-t", "400ms"], left_behind(how, 0)) {
@@ -212,10 +238,10 @@ fn bystanders_are_spared() {
 }
 
 fn a_daemon_is_waited_for() {
-    for (init, command) in both_ways(&["-a"], left_behind("session", 10)) {
+    for (init, command) in both_ways(&["-va"], left_behind("session", 10)) {
         let mut running = init.start(command);
+        assert_eq!(running.stderr.line(), "sexton: phase: draining");
         for signal in [1, 37] {
-            wait_until("the daemon is what is left", || is_alone(&running));
             running.signal(signal);
             assert_eq!(running.stdout.line(), format!("straggler {signal}"));
         }
@@ -226,37 +252,14 @@ fn a_daemon_is_waited_for() {
     }
 }
 
-/// Whether the command has ended, and the straggler is whose parent is sexton: either
-/// this one or the one that it runs.
-fn is_alone(running: &Running) -> bool {
-    let leads_session = |pid: i32| {
-        // SAFETY: has no memory effect.
-        (unsafe { libc::getsid(pid) }) == pid
-    };
-    let is_sexton =
-        |pid: i32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|path| path.ends_with("sexton"));
-    let children = running.children();
-    match children.as_slice() {
-        [only] if is_sexton(only.pid) => {
-            let children = crate::support::children_of(only.pid);
-            children.len() == 1 && leads_session(children[0].pid) && children[0].state != 'Z'
-        }
-        [only] => leads_session(only.pid) && only.state != 'Z',
-        _ => false,
-    }
-}
-
 fn a_daemon_is_told_and_killed() {
-    for (init, command) in both_ways(&["-ak", "300ms"], left_behind("session-deaf", 0)) {
+    for (init, command) in both_ways(&["-vak", "300ms"], left_behind("session-deaf", 0)) {
         let mut running = init.start(command);
+        assert_eq!(running.stderr.line(), "sexton: phase: draining");
         let start = Instant::now();
-        let mut told = Vec::new();
-        while told.is_empty() {
-            wait_until("the daemons are there", || !running.children().is_empty());
-            running.signal(libc::SIGTERM);
-            told.extend(running.stdout.rest());
-        }
-        assert_eq!(running.status().code(), Some(5), "{}", String::from_utf8_lossy(&told));
+        running.signal(libc::SIGTERM);
+        assert_eq!(running.stdout.rest(), b"straggler 15\nstraggler 15\n");
+        assert_eq!(running.status().code(), Some(5));
         assert!(start.elapsed() >= 300 * MILLISECOND);
     }
 }
