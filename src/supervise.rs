@@ -121,17 +121,18 @@ impl Supervisor<'_> {
     /// Does what is to be done when something has happened.
     fn happened(&self, event: Event, state: &mut State) {
         let before = *state;
-        match state.step(event, self.now(), self.plan) {
+        let action = state.step(event, self.now(), self.plan);
+        let changed = before.draining != state.draining
+            || mem::discriminant(&before.phase) != mem::discriminant(&state.phase);
+        if changed && !self.plan.is_empty() {
+            self.log.say(Level::Info, &[&"phase: ", state]);
+        }
+        match action {
             Action::None => {}
             Action::Forward(signal) => self.forward(signal, state),
             Action::End(signal) => self.forwarder.end_rest(signal),
             Action::EndNewcomers(signal) => self.forwarder.end_newcomers(signal),
             Action::Kill => self.forward(Signal::KILL, state),
-        }
-        let changed = before.draining != state.draining
-            || mem::discriminant(&before.phase) != mem::discriminant(&state.phase);
-        if changed && !self.plan.is_empty() {
-            self.log.say(Level::Info, &[&"phase: ", state]);
         }
         if event == Event::Tick && before.phase != Phase::Done && state.phase == Phase::Done {
             self.log.say(Level::Problem, &[&"not all that is left can be killed"]);

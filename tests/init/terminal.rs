@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 
-use crate::support::{Init, Running, Screen, complaint, play, sexton, shell, wait_until, words};
+use crate::support::{Init, Running, Screen, complaint, play, play_with, sexton, shell, wait_until, words};
 
 crate::tests![
     new a_shell_has_job_control_as_pid_1s_command,
@@ -21,6 +21,7 @@ crate::tests![
     new three_deep_as_pid_1,
     new three_deep_from_a_shell,
     new stop_signals_by_kill_suspend_and_resume_the_whole,
+    new what_is_left_can_be_suspended_and_interrupted,
     with("less") less_leaves_the_terminal_sane,
     with("busybox") vi_and_top_leave_the_terminal_sane,
     with("script") a_terminal_within_a_terminal,
@@ -354,6 +355,29 @@ fn stop_signals_by_kill_suspend_and_resume_the_whole() {
         screen.types("kill $!; wait $!\n");
         code_is(&mut screen, 143);
     }
+}
+
+/// The command has ended, and sexton waits for others: it is the job that the keys mean.
+fn what_is_left_can_be_suspended_and_interrupted() {
+    let mut screen = Screen::new();
+    let running = from_a_shell(&mut screen);
+    let command: Vec<_> =
+        play_with("leave-behind", "deaf").into_iter().map(|word| word.into_string().unwrap()).collect();
+    screen.types(&format!("$SEXTON -vt 1h {} 5 0\n", command.join(" ")));
+    screen.shows("draining, stopping");
+    screen.shows("straggler 15");
+    suspends(&mut screen, "prompt> ");
+    answers(&mut screen, "prompt> ", "shell");
+    screen.types("fg\n");
+    screen.shows("straggler 18");
+    screen.types(INTR);
+    screen.shows("straggler 2");
+    screen.types(SUSP);
+    screen.shows("Stopped");
+    screen.shows("prompt> ");
+    screen.types("kill -KILL %1; wait\n");
+    screen.shows("Killed");
+    drop(running);
 }
 
 fn less_leaves_the_terminal_sane() {
