@@ -372,11 +372,7 @@ fn what_is_left_can_be_suspended_and_interrupted() {
     screen.shows("straggler 18");
     screen.types(INTR);
     screen.shows("straggler 2");
-    screen.types(SUSP);
-    screen.shows("Stopped");
-    screen.shows("prompt> ");
-    screen.types("kill -KILL %1; wait\n");
-    screen.shows("Killed");
+    suspends(&mut screen, "prompt> ");
     drop(running);
 }
 
