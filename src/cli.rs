@@ -5,6 +5,7 @@
 
 use nix::errno::Errno;
 
+use crate::dialect::Dialect;
 use crate::exit::ExitCodes;
 use crate::forward::{Rewrites, Scope};
 use crate::message::{Level, Line, Show, Word, print};
@@ -18,13 +19,19 @@ use crate::sys;
 pub const VARIABLE: &str = "SEXTON_OPTIONS";
 
 /// What the options ask for.
-pub struct Settings {
+pub struct Settings<'a> {
+    /// What to do.
+    pub task: Task<'a>,
     /// Who gets the signals.
     pub scope: Scope,
     /// What they arrive as.
     pub rewrites: Rewrites,
     /// The signal to receive when the parent dies.
     pub parent_death_signal: Option<Signal>,
+    /// Adopt orphans when not PID 1.
+    pub adopt: bool,
+    /// Where to write how the command failed.
+    pub termination_log: Option<&'a [u8]>,
     /// Die of the signal that the command died of.
     pub mirror: bool,
     /// The exit codes that become 0.
@@ -33,18 +40,35 @@ pub struct Settings {
     pub plan: Plan,
     /// How often `-v` was given.
     pub verbosity: u8,
+    /// Warn of what works, though not as its user may think.
+    pub warn: bool,
 }
 
-impl Default for Settings {
+/// What to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Task<'a> {
+    /// Run the command.
+    Run,
+    /// `-P`: run none, and reap.
+    Pause,
+    /// `--install`: copy the program to this path.
+    Install(&'a [u8]),
+}
+
+impl Default for Settings<'_> {
     fn default() -> Self {
         Self {
+            task: Task::Run,
             scope: Scope::Group,
             rewrites: Rewrites::default(),
             parent_death_signal: None,
+            adopt: true,
+            termination_log: None,
             mirror: false,
             remapped: ExitCodes::default(),
             plan: Plan::default(),
             verbosity: Level::Problem as u8,
+            warn: true,
         }
     }
 }
@@ -123,23 +147,35 @@ enum Act {
     KillAfter,
     Grace,
     WaitAll,
+    Pause,
+    TerminationLog,
+    Install,
     Verbose,
     Page(Page),
 }
 
 /// One row of the table of options.
 struct Spec {
-    short: u8,
+    short: Option<u8>,
     long: &'static str,
-    /// What its value is called, where it takes one.
-    value: Option<&'static str>,
+    value: Value,
     help: &'static str,
     act: Act,
 }
 
+/// Whether an option takes a value, and what that is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Value {
+    None,
+    /// It is attached, or the next word.
+    Required(&'static str),
+    /// It is attached with `=`, or not there.
+    Optional(&'static str),
+}
+
 impl Spec {
     const fn flag(short: u8, long: &'static str, act: Act, help: &'static str) -> Self {
-        Self { short, long, value: None, help, act }
+        Self { short: Some(short), long, value: Value::None, help, act }
     }
 
     const fn taking(
@@ -149,11 +185,11 @@ impl Spec {
         act: Act,
         help: &'static str,
     ) -> Self {
-        Self { short, long, value: Some(value), help, act }
+        Self { short: Some(short), long, value: Value::Required(value), help, act }
     }
 }
 
-const OPTIONS: [Spec; 16] = [
+const OPTIONS: [Spec; 19] = [
     Spec::flag(b'c', "single-child", Act::Scope(Scope::Command), "forward signals to the command alone"),
     Spec::flag(b'g', "group", Act::Scope(Scope::Group), "forward to its process group (the default)"),
     Spec::flag(b'A', "all", Act::Scope(Scope::Everything), "forward to everything that runs below sexton"),
@@ -172,15 +208,35 @@ const OPTIONS: [Spec; 16] = [
     Spec::taking("TIME", b'k', "kill-after", Act::KillAfter, "KILL that long after TERM, INT or QUIT"),
     Spec::taking("TIME", b't', "grace", Act::Grace, "after the command TERM others, then KILL"),
     Spec::flag(b'a', "wait-all", Act::WaitAll, "wait for others when the command has ended"),
+    Spec::flag(b'P', "pause", Act::Pause, "no command: reap until TERM or INT"),
+    Spec {
+        short: Some(b'T'),
+        long: "termination-log",
+        value: Value::Optional("PATH"),
+        act: Act::TerminationLog,
+        help: "write there how the command failed",
+    },
+    Spec {
+        short: None,
+        long: "install",
+        value: Value::Required("PATH"),
+        act: Act::Install,
+        help: "copy this program to PATH and exit",
+    },
     Spec::flag(b'v', "verbose", Act::Verbose, "say more on standard error, up to -vvv"),
     Spec::flag(b'h', "help", Act::Page(Page::Help), "print this help and exit"),
     Spec::flag(b'V', "version", Act::Page(Page::Version), "print the version and exit"),
     Spec::flag(b'l', "license", Act::Page(Page::License), "print the license and exit (-L as well)"),
 ];
 
-impl Settings {
+impl<'a> Settings<'a> {
+    /// Whether an exit code of the command is a failure.
+    pub fn is_failure(&self, code: u8) -> bool {
+        code != 0 && !self.remapped.contains(code)
+    }
+
     /// Reads options from `words` up to the first word that is none.
-    pub fn read<'a>(&mut self, words: impl Iterator<Item = &'a [u8]>) -> Result<End, Mistake<'a>> {
+    pub fn read(&mut self, words: impl Iterator<Item = &'a [u8]>) -> Result<End, Mistake<'a>> {
         let mut words = Counted { words, count: 0 };
         while let Some(word) = words.next() {
             let page = match word {
@@ -197,7 +253,7 @@ impl Settings {
     }
 
     /// Reads `SEXTON_OPTIONS`: options only, separated by white space.
-    pub fn read_variable<'a>(&mut self, value: &'a [u8]) -> Result<Option<Page>, Mistake<'a>> {
+    pub fn read_variable(&mut self, value: &'a [u8]) -> Result<Option<Page>, Mistake<'a>> {
         let words = || value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let index = match self.read(words())? {
             End::Words => return Ok(None),
@@ -209,7 +265,7 @@ impl Settings {
         Err(Mistake { name, value: None, why: "not an option" })
     }
 
-    fn long_option<'a>(
+    fn long_option(
         &mut self,
         word: &'a [u8],
         words: &mut impl Iterator<Item = &'a [u8]>,
@@ -220,14 +276,14 @@ impl Settings {
         let Some(spec) = OPTIONS.iter().find(|spec| Name::Long(spec.long.as_bytes()) == name) else {
             return Err(Mistake { name, value: None, why: UNKNOWN });
         };
-        if spec.value.is_none() && attached.is_some() {
+        if spec.value == Value::None && attached.is_some() {
             return Err(Mistake { name, value: None, why: "takes no value" });
         }
         self.apply(spec, name, attached, words)
     }
 
     /// A bundle of letters, the last of which may be followed by its value.
-    fn short_options<'a>(
+    fn short_options(
         &mut self,
         mut bundle: &'a [u8],
         words: &mut impl Iterator<Item = &'a [u8]>,
@@ -236,11 +292,12 @@ impl Settings {
             let name = Name::Short(*letter);
             // tini has -l for its license, others have -L.
             let short = if *letter == b'L' { b'l' } else { *letter };
-            let Some(spec) = OPTIONS.iter().find(|spec| spec.short == short) else {
+            let Some(spec) = OPTIONS.iter().find(|spec| spec.short == Some(short)) else {
                 return Err(Mistake { name, value: None, why: UNKNOWN });
             };
-            let (attached, next) = match spec.value {
-                Some(_) if !rest.is_empty() => (Some(rest), [].as_slice()),
+            let (attached, next) = match (spec.value, rest) {
+                (Value::Required(_), [_, ..]) => (Some(rest), [].as_slice()),
+                (Value::Optional(_), [b'=', value @ ..]) => (Some(value), [].as_slice()),
                 _ => (None, rest),
             };
             let page = self.apply(spec, name, attached, words)?;
@@ -252,19 +309,16 @@ impl Settings {
         Ok(None)
     }
 
-    fn apply<'a>(
+    fn apply(
         &mut self,
         spec: &Spec,
         name: Name<'a>,
         attached: Option<&'a [u8]>,
         words: &mut impl Iterator<Item = &'a [u8]>,
     ) -> Result<Option<Page>, Mistake<'a>> {
-        let value = match spec.value {
-            None => &[],
-            Some(_) => match attached.or_else(|| words.next()) {
-                Some(value) => value,
-                None => return Err(Mistake { name, value: None, why: "needs a value" }),
-            },
+        let value = match (spec.value, attached) {
+            (Value::Required(_), None) => words.next().ok_or(Mistake { name, value: None, why: NO_VALUE })?,
+            (_, attached) => attached.unwrap_or_default(),
         };
         let wrong = |why| Mistake { name, value: Some(value), why };
         let time = || number::duration(value).ok_or(wrong("not a time (10, 1.5s, 250ms, 2m, 1h)"));
@@ -275,8 +329,7 @@ impl Settings {
                 let signal = Signal::parse(value).ok_or(wrong("not a signal"))?;
                 self.parent_death_signal = Some(signal);
             }
-            // Every sexton that is not PID 1 is a subreaper.
-            Act::Subreaper => {}
+            Act::Subreaper => self.adopt = true,
             Act::Mirror => self.mirror = true,
             Act::RemapExit => {
                 let code = number::decimal(value).and_then(|code| u8::try_from(code).ok());
@@ -286,6 +339,14 @@ impl Settings {
             Act::KillAfter => self.plan.kill_after = Some(time()?),
             Act::Grace => self.plan.grace = Some(time()?),
             Act::WaitAll => self.plan.wait_all = true,
+            Act::Pause => self.task = Task::Pause,
+            Act::TerminationLog => match value {
+                [] if attached.is_none() => self.termination_log = Some(TERMINATION_LOG),
+                // Nobody would look for it in `/`, where we go.
+                [b'/', ..] => self.termination_log = Some(value),
+                _ => return Err(wrong("not an absolute path")),
+            },
+            Act::Install => self.task = Task::Install(value),
             Act::Verbose => self.verbosity = self.verbosity.saturating_add(1),
             Act::Page(page) => return Ok(Some(page)),
         }
@@ -293,6 +354,10 @@ impl Settings {
     }
 }
 
+/// Where Kubernetes looks for a container's last words, unless told otherwise.
+const TERMINATION_LOG: &[u8] = b"/dev/termination-log";
+
+const NO_VALUE: &str = "needs a value";
 const UNKNOWN: &str = "unknown option (see sexton --help)";
 
 /// An iterator that knows how many words were taken from it.
@@ -313,10 +378,12 @@ impl<I: Iterator> Iterator for Counted<I> {
 
 impl Page {
     /// Writes the page to standard output.
-    pub fn print(self) -> Result<(), Errno> {
+    pub fn print(self, dialect: Dialect) -> Result<(), Errno> {
         match self {
             Page::Help => help(),
-            Page::Version => print(&[&"sexton ", &env!("CARGO_PKG_VERSION"), &env!("SEXTON_COMMIT")]),
+            Page::Version => {
+                print(&[&dialect.version_prefix(), &env!("CARGO_PKG_VERSION"), &env!("SEXTON_COMMIT")])
+            }
             Page::License => sys::write_to_stdout(include_bytes!("../LICENSE")),
         }
     }
@@ -346,16 +413,23 @@ struct Row(&'static Spec);
 impl Show for Row {
     fn show(&self, line: &mut Line) {
         let Spec { short, long, value, help, .. } = self.0;
-        line.text("  -");
-        line.bytes(&[*short]);
-        line.text(", --");
-        line.text(long);
-        let value = value.unwrap_or_default();
-        if !value.is_empty() {
-            line.text(" ");
-            line.text(value);
+        match short {
+            Some(short) => {
+                line.text("  -");
+                line.bytes(&[*short]);
+                line.text(", --");
+            }
+            None => line.text("      --"),
         }
-        let width = long.len() + value.len() + usize::from(!value.is_empty());
+        let (before, value, after) = match value {
+            Value::None => ("", "", ""),
+            Value::Required(value) => (" ", *value, ""),
+            Value::Optional(value) => ("[=", *value, "]"),
+        };
+        for part in [long, before, value, after] {
+            line.text(part);
+        }
+        let width = long.len() + before.len() + value.len() + after.len();
         for _ in width..Self::COLUMN {
             line.text(" ");
         }
@@ -374,13 +448,13 @@ mod tests {
     use crate::message::shown;
     use proptest::prelude::*;
 
-    fn read<'a>(words: &[&'a str]) -> (Settings, Result<End, Mistake<'a>>) {
+    fn read<'a>(words: &[&'a str]) -> (Settings<'a>, Result<End, Mistake<'a>>) {
         let mut settings = Settings::default();
         let end = settings.read(words.iter().map(|word| word.as_bytes()));
         (settings, end)
     }
 
-    fn accepted(words: &[&str]) -> (Settings, End) {
+    fn accepted<'a>(words: &[&'a str]) -> (Settings<'a>, End) {
         let (settings, end) = read(words);
         (settings, end.unwrap())
     }
@@ -459,6 +533,28 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_optional_is_attached() {
+        let log = |words: &'static [&str]| accepted(words).0.termination_log;
+        assert_eq!(log(&["-v", "x"]), None);
+        for words in [&["-T", "/x"][..], &["--termination-log", "/x"], &["-Tv", "x"], &["-vT"]] {
+            assert_eq!(log(words), Some(&b"/dev/termination-log"[..]), "{words:?}");
+        }
+        for words in [&["-T=/x=y", "x"][..], &["--termination-log=/x=y"], &["-vT=/x=y", "x"]] {
+            assert_eq!(log(words), Some(&b"/x=y"[..]), "{words:?}");
+        }
+        assert_eq!(accepted(&["-Tv", "x"]).0.verbosity, 1);
+    }
+
+    #[test]
+    fn other_tasks_than_to_run_a_command() {
+        assert_eq!(accepted(&["-v"]).0.task, Task::Run);
+        assert_eq!(accepted(&["-vP"]).0.task, Task::Pause);
+        for words in [&["--install", "/x", "-v"][..], &["--install=/x"]] {
+            assert_eq!(accepted(words).0.task, Task::Install(b"/x"));
+        }
+    }
+
+    #[test]
     fn a_page_is_printed_at_once() {
         for words in [&["-h"][..], &["-vh", "--nonsense"], &["--help", "x"]] {
             assert_eq!(accepted(words).1, End::Page(Page::Help));
@@ -486,6 +582,10 @@ mod tests {
             (&["-k", "-1", "x"], "-k -1: not a time (10, 1.5s, 250ms, 2m, 1h)"),
             (&["--grace=soon", "x"], "--grace soon: not a time (10, 1.5s, 250ms, 2m, 1h)"),
             (&["-d99999999999h", "x"], "-d 99999999999h: not a time (10, 1.5s, 250ms, 2m, 1h)"),
+            (&["-T=log", "x"], "-T log: not an absolute path"),
+            (&["--termination-log=", "x"], "--termination-log : not an absolute path"),
+            (&["--install"], "--install: needs a value"),
+            (&["--pause=1"], "--pause: takes no value"),
             (&["-r", "TERM", "x"], "-r TERM: not FROM:TO"),
             (&["-r", "TERM:", "x"], "-r TERM:: TO is not a signal or 0"),
             (&["-r", "0:TERM", "x"], "-r 0:TERM: FROM is not a signal"),
@@ -517,11 +617,12 @@ mod tests {
     #[test]
     fn every_option_has_names_of_its_own_and_a_line_in_the_help() {
         for (index, spec) in OPTIONS.iter().enumerate() {
-            assert!(spec.short.is_ascii_alphabetic());
+            assert!(spec.short.is_none_or(|short| short.is_ascii_alphabetic()));
             assert!(spec.long.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", spec.long);
             assert!(!spec.help.is_empty() && spec.help.is_ascii());
             for other in &OPTIONS[index + 1..] {
-                assert!(spec.short != other.short && spec.long != other.long, "{}", spec.long);
+                let shorts_differ = spec.short.is_none() || spec.short != other.short;
+                assert!(shorts_differ && spec.long != other.long, "{}", spec.long);
             }
             assert!(shown(&Row(spec)).len() <= 80, "{} does not fit a terminal", spec.long);
         }

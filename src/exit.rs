@@ -18,6 +18,9 @@ use crate::signal::Signal;
 pub struct Status(c_int);
 
 impl Status {
+    /// That it exited with 0.
+    pub const SUCCESS: Self = Self(0);
+
     /// Takes what `wait4(2)` stored.
     pub fn from_raw(raw: c_int) -> Self {
         Self(raw)

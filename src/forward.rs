@@ -26,17 +26,23 @@ pub enum Scope {
 /// What each signal is forwarded as.
 pub struct Rewrites([u8; 65]);
 
+/// Stands for a signal that no rule names, and that stays what it is.
+const UNNAMED: u8 = u8::MAX;
+
 impl Default for Rewrites {
     fn default() -> Self {
-        let mut table = [0; 65];
-        for (number, entry) in (0..).zip(&mut table) {
-            *entry = number;
-        }
-        Self(table)
+        Self([UNNAMED; 65])
     }
 }
 
 impl Rewrites {
+    /// Takes `to` in place of `from`, unless a rule names that.
+    pub fn set_default(&mut self, from: Signal, to: Signal) {
+        if let Some(entry @ &mut UNNAMED) = self.0.get_mut(from.number() as usize) {
+            *entry = to.number() as u8;
+        }
+    }
+
     /// Takes a `FROM:TO`, or says why not. TO may be 0, for nothing.
     pub fn add(&mut self, rule: &[u8]) -> Result<(), &'static str> {
         let mut halves = rule.splitn(2, |byte| *byte == b':');
@@ -59,12 +65,14 @@ impl Rewrites {
 
     /// What to forward when `signal` arrives; None where it is to be dropped.
     pub fn apply(&self, signal: Signal) -> Option<Signal> {
-        let entry = self.0.get(signal.number() as usize)?;
-        Signal::new(i32::from(*entry))
+        match *self.0.get(signal.number() as usize)? {
+            UNNAMED => Some(signal),
+            entry => Signal::new(i32::from(entry)),
+        }
     }
 }
 
-/// Whether a signal was meant for the command. Three kinds are not:
+/// Whether a signal was meant for the command. Four kinds are not:
 ///
 /// - SIGCHLD is about sexton's own children.
 /// - The terminal's driver raises TSTP, TTIN and TTOU against whoever is in its
@@ -72,13 +80,16 @@ impl Rewrites {
 ///   `si_code` is SI_KERNEL, and from a process it is never positive
 ///   (`sigaction(2)`). Nor those with which sexton stopped its own process group,
 ///   after the command had stopped.
+/// - Where the two are in one process group, the driver raises INT, QUIT and WINCH
+///   against both.
 /// - SIGPIPE and SIGXFSZ that sexton raised by writing a message.
-pub fn is_for_the_command(received: Received, own_pid: Pid) -> bool {
+pub fn is_for_the_command(received: Received, own_pid: Pid, same_group: bool) -> bool {
     match received.signal {
         Signal::CHLD => false,
         Signal::TSTP | Signal::TTIN | Signal::TTOU => {
             received.sent_by_a_process() && received.sender() != Some(own_pid)
         }
+        Signal::INT | Signal::QUIT | Signal::WINCH => received.sent_by_a_process() || !same_group,
         Signal::PIPE | Signal::XFSZ => received.sender() != Some(own_pid),
         _ => true,
     }
@@ -87,7 +98,7 @@ pub fn is_for_the_command(received: Received, own_pid: Pid) -> bool {
 /// Sends signals on.
 pub struct Forwarder<'a> {
     scope: Scope,
-    command: Pid,
+    command: Option<Pid>,
     own_pid: Pid,
     log: &'a Log,
     /// Whether a failure was told: a signal that repeats must not flood the log.
@@ -97,28 +108,38 @@ pub struct Forwarder<'a> {
 }
 
 impl<'a> Forwarder<'a> {
-    /// `command` leads the process group of the same number, or at least has led it.
-    pub fn new(scope: Scope, command: Pid, own_pid: Pid, log: &'a Log) -> Self {
+    /// `command`, if there is one, leads the process group of the same number, or at
+    /// least has led it, where the scope is more than itself.
+    pub fn new(scope: Scope, command: Option<Pid>, own_pid: Pid, log: &'a Log) -> Self {
         Self { scope, command, own_pid, log, refusal_told: Cell::new(false), newest_told: Cell::new(None) }
     }
 
     /// Sends `signal` to those it is for. Must not be called once the command has
     /// been reaped: its PID may then be somebody else's.
     pub fn send(&self, signal: Signal) {
+        let Some(command) = self.command else { return };
         self.log.say(Level::Debug, &[&"forwarding ", &signal]);
         let sent = match self.scope {
-            Scope::Command => sys::kill(self.command, signal),
-            Scope::Group => self.send_to_group(signal),
+            Scope::Command => sys::kill(command, signal),
+            Scope::Group => send_to_group(command, signal),
             Scope::Everything => match self.send_to_everything(signal) {
                 // Without a /proc of our namespace only the group is known.
                 Err(Errno::ENOSYS) => {
                     self.tell_once(signal, &NO_PROC);
-                    self.send_to_group(signal)
+                    send_to_group(command, signal)
                 }
                 sent => sent,
             },
         };
         self.heed(signal, sent);
+    }
+
+    /// Tells what is left of the command's process group to end, as soon as the command
+    /// has been reaped: the group keeps its number while it has members.
+    pub fn end_group(&self) {
+        if let Some(command) = self.command {
+            let _ = sys::kill_group(command, Signal::TERM);
+        }
     }
 
     /// Sends `signal` to all that is left, when the command has ended.
@@ -173,15 +194,6 @@ impl<'a> Forwarder<'a> {
         }
     }
 
-    /// A command that left its process group is still the one to be told to stop.
-    fn send_to_group(&self, signal: Signal) -> Result<(), Errno> {
-        let sent = sys::kill_group(self.command, signal);
-        match getpgid(Some(self.command)) {
-            Ok(group) if group != self.command => sys::kill(self.command, signal),
-            _ => sent,
-        }
-    }
-
     fn heed(&self, signal: Signal, sent: Result<(), Errno>) {
         match sent {
             // Whoever it was for is gone, or about to be.
@@ -195,6 +207,15 @@ impl<'a> Forwarder<'a> {
         if !self.refusal_told.replace(true) {
             self.log.say(Level::Problem, &[&"forwarding ", &signal, &": ", reason]);
         }
+    }
+}
+
+/// A command that left its process group is still the one to be told to stop.
+fn send_to_group(command: Pid, signal: Signal) -> Result<(), Errno> {
+    let sent = sys::kill_group(command, signal);
+    match getpgid(Some(command)) {
+        Ok(group) if group != command => sys::kill(command, signal),
+        _ => sent,
     }
 }
 
@@ -251,7 +272,7 @@ mod tests {
     fn what_is_forwarded() {
         let own = Pid::from_raw(7);
         let forwarded = |name, code, sender| {
-            is_for_the_command(Received::new(signal(name), code, Pid::from_raw(sender)), own)
+            is_for_the_command(Received::new(signal(name), code, Pid::from_raw(sender)), own, false)
         };
         assert!(forwarded("TERM", libc::SI_USER, 1));
         assert!(forwarded("TERM", libc::SI_USER, 0), "from outside the namespace");

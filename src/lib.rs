@@ -11,24 +11,32 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`cli`] | the options, their texts, what they add up to |
+//! | [`dialect`] | the ways of tini, dumb-init and catatonit, under their names |
 //! | [`spawn`] | starting the command |
 //! | [`supervise`] | the loop: reap, wait, forward |
 //! | [`shutdown`] | an orderly end: delay, kill-after, grace, wait-all |
 //! | [`forward`] | which signal goes on, as what, to whom |
 //! | [`terminal`] | sessions, process groups, the foreground, stopping with the command |
+//! | [`termination_log`] | a container's last words |
+//! | [`install`] | copying this program somewhere |
 //! | [`exit`] | how a child ended, and the exit code that says so |
 //! | [`signal`] | signals and their names |
 //! | [`procfs`] | /proc: who descends from whom |
+//! | [`path`] | paths that are composed in place |
+//! | [`number`] | numbers and times, read and written |
 //! | [`message`] | what is printed, and that it never blocks |
 //! | [`sys`] | system calls; all of the unsafe code |
 
 #![deny(unsafe_code)]
 
 pub mod cli;
+pub mod dialect;
 pub mod exit;
 pub mod forward;
+pub mod install;
 pub mod message;
 pub mod number;
+pub mod path;
 pub mod procfs;
 pub mod shutdown;
 pub mod signal;
@@ -37,39 +45,47 @@ pub mod supervise;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod terminal;
+pub mod termination_log;
 
 use std::ffi::CStr;
 
 use nix::sys::prctl;
 use nix::unistd::{Pid, chdir, getpid, getppid};
 
-use cli::{End, Page, Settings};
+use cli::{End, Page, Settings, Task};
+use dialect::{Dialect, Placement};
 use exit::{FAILED, Status};
 use forward::{Forwarder, INIT};
-use message::{Level, Log, Word};
+use message::{Level, Log, Show, Word};
 use signal::Signal;
 use spawn::{Command, Failure, Started};
-use supervise::Supervisor;
+use supervise::{LastSignal, Supervisor, Ways};
 use sys::{Arguments, Environment, SignalSet};
-use terminal::{Place, Problem};
+use terminal::{Job, Place, Problem};
+use termination_log::{LastWords, TerminationLog};
 
 /// Runs sexton and returns its exit code.
 pub fn run(arguments: Arguments, environment: Environment) -> u8 {
     // Before anything else: what arrives from now on waits for the command.
     let mask = sys::block_all_signals();
 
-    let mut settings = Settings::default();
-    let first = match read_options(&mut settings, arguments, environment) {
-        Ok(Request::Command(first)) => first,
-        Ok(Request::Page(page)) => return print(page),
-        Err(code) => return code,
-    };
+    let dialect = Dialect::of(arguments.get(0).unwrap_or_default().to_bytes());
+    let mut settings = dialect.defaults(environment);
+    let request = read_options(&mut settings, arguments, environment);
+    dialect.complete(&mut settings);
     let log = Log::new(settings.verbosity);
 
+    let first = match request {
+        Ok(Request::Command(first)) => first,
+        Ok(Request::Pause) => return pause(&settings, dialect, &log),
+        Ok(Request::Install(target)) => return install(target, &log),
+        Ok(Request::Page(page)) => return print(page, dialect),
+        Err(code) => return code,
+    };
     // Should we have inherited it ignored, no exit status would ever be ours.
     let sigchld_ignored = sys::ignore_sigchld(false);
     let command = Command { arguments, first, environment, mask, sigchld_ignored };
-    let code = match serve(&settings, &command, &log) {
+    let code = match serve(&settings, dialect, &command, &log) {
         Ok(status) => {
             log.say(Level::Debug, &[&"the command ", &status]);
             if settings.mirror && getpid() != INIT && !settings.remapped.contains(status.exit_code()) {
@@ -83,41 +99,107 @@ pub fn run(arguments: Arguments, environment: Environment) -> u8 {
 }
 
 /// Starts the command, and looks after it until it has ended.
-fn serve(settings: &Settings, command: &Command, log: &Log) -> Result<Status, u8> {
+fn serve(settings: &Settings, dialect: Dialect, command: &Command, log: &Log) -> Result<Status, u8> {
     let own_pid = getpid();
-    adopt_orphans(own_pid, log);
+    adopt_orphans(settings, dialect, own_pid, log);
     let parent_died = watch_parent(settings, log)?;
+    let last_words = settings.termination_log.map(TerminationLog::new);
 
-    let (place, problem) = Place::prepare(own_pid);
+    let placement = dialect.placement(settings.scope);
+    let (place, problem) = Place::prepare(own_pid, placement);
     tell_problem(problem, log);
     let Started { pid, problem } = command.start(&place).map_err(|failure| {
         place.give_back();
-        tell(failure, command, log)
+        tell(failure, command, settings, log, last_words.as_ref())
     })?;
     log.say(Level::Debug, &[&"started the command as ", &pid]);
     tell_problem(problem, log);
     let held_back = place.signals;
-    let job = place.into_job(own_pid, pid);
-    let _ = chdir(c"/");
-    sys::close_all_but_standard();
+    let job = place.into_job(own_pid, pid, placement);
+    settle();
 
     // What came before the loop, and is the command's.
     let before = parent_died.into_iter().fold(held_back, SignalSet::with);
     let supervisor = Supervisor {
-        command: pid,
+        command: Some(pid),
         own_pid,
-        forwarder: Forwarder::new(settings.scope, pid, own_pid, log),
+        forwarder: Forwarder::new(settings.scope, Some(pid), own_pid, log),
         rewrites: &settings.rewrites,
         plan: &settings.plan,
         job,
+        ways: Ways {
+            same_group: placement == Placement::OurGroup,
+            suspends_itself: dialect.suspends_itself(),
+            ends_the_group: dialect.ends_the_group(settings.scope),
+        },
+        last_signal: LastSignal::new(last_words.is_some()),
         log,
     };
     let ended = supervisor.run(before);
     supervisor.job.ended();
-    ended.map_err(|reason| {
+    let status = ended.map_err(|reason| {
         log.say(Level::Problem, &[&"wait4: ", &reason]);
         FAILED
-    })
+    })?;
+    if let Some(file) = &last_words
+        && settings.is_failure(status.exit_code())
+    {
+        let name = command.name().to_bytes();
+        let words = LastWords {
+            name: name.rsplit(|byte| *byte == b'/').next().unwrap_or_default(),
+            pid,
+            status,
+            signal: supervisor.last_signal.get(),
+            oom_kills: file.oom_kills(),
+        };
+        file.write(&[&words], log);
+    }
+    Ok(status)
+}
+
+/// Only reaps, until TERM or INT.
+fn pause(settings: &Settings, dialect: Dialect, log: &Log) -> u8 {
+    let own_pid = getpid();
+    adopt_orphans(settings, dialect, own_pid, log);
+    let Ok(parent_died) = watch_parent(settings, log) else { return FAILED };
+    sys::ignore_sigchld(false);
+    settle();
+    let supervisor = Supervisor {
+        command: None,
+        own_pid,
+        forwarder: Forwarder::new(settings.scope, None, own_pid, log),
+        rewrites: &settings.rewrites,
+        plan: &settings.plan,
+        job: Job::none(own_pid),
+        ways: Ways::default(),
+        last_signal: LastSignal::new(false),
+        log,
+    };
+    let before = parent_died.into_iter().fold(SignalSet::EMPTY, SignalSet::with);
+    match supervisor.run(before) {
+        Ok(status) => status.exit_code(),
+        Err(reason) => {
+            log.fail(&[&"wait4: ", &reason]);
+            FAILED
+        }
+    }
+}
+
+/// Keeps nothing alive that others may want to be rid of: no working directory, and no
+/// descriptor but the standard ones.
+fn settle() {
+    let _ = chdir(c"/");
+    sys::close_all_but_standard();
+}
+
+fn install(target: &[u8], log: &Log) -> u8 {
+    match install::install(target) {
+        Ok(()) => 0,
+        Err(failure) => {
+            log.fail(&[&"--install ", &Word(target), &": ", &failure]);
+            FAILED
+        }
+    }
 }
 
 /// Tells of a call about a terminal, a session or a group that failed.
@@ -131,6 +213,10 @@ fn tell_problem(problem: Problem, log: &Log) {
 enum Request {
     /// To run the command that is the argument with this index.
     Command(usize),
+    /// To run none.
+    Pause,
+    /// To copy this program to a path.
+    Install(&'static [u8]),
     /// To print a page.
     Page(Page),
 }
@@ -138,38 +224,38 @@ enum Request {
 /// Reads the options from the variable, then from the command line. A mistake is
 /// told, and comes back as the exit code.
 fn read_options(
-    settings: &mut Settings,
+    settings: &mut Settings<'static>,
     arguments: Arguments,
     environment: Environment,
 ) -> Result<Request, u8> {
     let log = Log::new(Level::Problem as u8);
+    let wrong = |parts: &[&dyn Show]| {
+        log.fail(parts);
+        FAILED
+    };
     let value = environment.get(cli::VARIABLE).unwrap_or_default();
     match settings.read_variable(value) {
         Ok(None) => {}
         Ok(Some(page)) => return Ok(Request::Page(page)),
-        Err(mistake) => {
-            log.fail(&[&cli::VARIABLE, &": ", &mistake]);
-            return Err(FAILED);
-        }
+        Err(mistake) => return Err(wrong(&[&cli::VARIABLE, &": ", &mistake])),
     }
     let first = match settings.read(arguments.from(1).map(CStr::to_bytes)) {
         Ok(End::Page(page)) => return Ok(Request::Page(page)),
         Ok(End::Word(index) | End::Separator(index)) => index + 1,
         Ok(End::Words) => usize::MAX,
-        Err(mistake) => {
-            log.fail(&[&mistake]);
-            return Err(FAILED);
-        }
+        Err(mistake) => return Err(wrong(&[&mistake])),
     };
-    if arguments.get(first).is_none() {
-        log.fail(&[&"COMMAND: missing (see sexton --help)"]);
-        return Err(FAILED);
+    match (settings.task, arguments.get(first)) {
+        (Task::Run, Some(_)) => Ok(Request::Command(first)),
+        (Task::Run, None) => Err(wrong(&[&"COMMAND: missing (see sexton --help)"])),
+        (Task::Pause, None) => Ok(Request::Pause),
+        (Task::Install(target), None) => Ok(Request::Install(target)),
+        (_, Some(word)) => Err(wrong(&[&Word(word.to_bytes()), &": no COMMAND goes with that option"])),
     }
-    Ok(Request::Command(first))
 }
 
-fn print(page: Page) -> u8 {
-    match page.print() {
+fn print(page: Page, dialect: Dialect) -> u8 {
+    match page.print(dialect) {
         Ok(()) => 0,
         Err(reason) => {
             Log::new(Level::Problem as u8).fail(&[&"standard output: ", &reason]);
@@ -181,11 +267,19 @@ fn print(page: Page) -> u8 {
 /// As PID 1 we get the namespace's orphans in any case. Elsewhere those of our own
 /// descendants are ours if we ask for them (`PR_SET_CHILD_SUBREAPER(2const)`);
 /// where that is refused they go to whoever got them before.
-fn adopt_orphans(own_pid: Pid, log: &Log) {
-    if own_pid != INIT
-        && let Err(reason) = prctl::set_child_subreaper(true)
-    {
-        log.say(Level::Info, &[&"PR_SET_CHILD_SUBREAPER: ", &reason]);
+fn adopt_orphans(settings: &Settings, dialect: Dialect, own_pid: Pid, log: &Log) {
+    if own_pid == INIT {
+        return;
+    }
+    if settings.adopt {
+        if let Err(reason) = prctl::set_child_subreaper(true) {
+            log.say(Level::Info, &[&"PR_SET_CHILD_SUBREAPER: ", &reason]);
+        }
+    } else if dialect.warns_of_orphans() && settings.warn {
+        log.say(
+            Level::Problem,
+            &[&"not PID 1, nor a subreaper: orphans are not reaped (use -s or TINI_SUBREAPER, or be PID 1)"],
+        );
     }
 }
 
@@ -205,17 +299,28 @@ fn watch_parent(settings: &Settings, log: &Log) -> Result<Option<Signal>, u8> {
 }
 
 /// Tells why the command was not started; returns the exit code for that.
-fn tell(failure: Failure, command: &Command, log: &Log) -> u8 {
-    match failure {
-        Failure::Clone(reason) => {
-            log.fail(&[&"clone: ", &reason]);
-            FAILED
+fn tell(
+    failure: Failure,
+    command: &Command,
+    settings: &Settings,
+    log: &Log,
+    last_words: Option<&TerminationLog>,
+) -> u8 {
+    let say = |parts: &[&dyn Show], code| {
+        log.fail(parts);
+        if let Some(file) = last_words
+            && settings.is_failure(code)
+        {
+            file.write(parts, log);
         }
+        code
+    };
+    match failure {
+        Failure::Clone(reason) => say(&[&"clone: ", &reason], FAILED),
         Failure::Execute { reason, exists } => {
-            let name = Word(command.arguments.get(command.first).unwrap_or_default().to_bytes());
+            let name = Word(command.name().to_bytes());
             let hint = if exists { ": the interpreter or loader that it names is missing" } else { "" };
-            log.fail(&[&name, &": ", &reason, &hint]);
-            exit::not_executed(reason)
+            say(&[&name, &": ", &reason, &hint], exit::not_executed(reason))
         }
     }
 }

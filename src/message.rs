@@ -15,7 +15,7 @@ use std::cell::Cell;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use crate::number::Decimal;
+use crate::number::{Decimal, Nanoseconds};
 use crate::sys::{self, Patience};
 
 /// Something that can print itself into a line.
@@ -38,6 +38,20 @@ impl Line {
         Self { bytes: [0; Self::LONGEST], length: 0 }
     }
 
+    /// A line of these parts.
+    pub fn of(parts: &[&dyn Show]) -> Self {
+        let mut line = Self::new();
+        line.append(parts);
+        line.end();
+        line
+    }
+
+    fn append(&mut self, parts: &[&dyn Show]) {
+        for part in parts {
+            part.show(self);
+        }
+    }
+
     /// Appends text of our own.
     pub fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
@@ -57,7 +71,8 @@ impl Line {
         self.bytes(Decimal::new(number).as_bytes());
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    /// All of it.
+    pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
@@ -83,6 +98,19 @@ impl Show for u32 {
 impl Show for Pid {
     fn show(&self, line: &mut Line) {
         line.number(u64::from(self.as_raw().unsigned_abs()));
+    }
+}
+
+/// A time, in seconds and tenths.
+pub struct Seconds(pub Nanoseconds);
+
+impl Show for Seconds {
+    fn show(&self, line: &mut Line) {
+        let tenths = self.0.saturating_add(50_000_000) / 100_000_000;
+        line.number(tenths / 10);
+        line.text(".");
+        line.number(tenths % 10);
+        line.text(" s");
     }
 }
 
@@ -166,9 +194,7 @@ impl Log {
             line.number(u64::from(self.dropped.get()));
             line.text(" lines lost] ");
         }
-        for part in parts {
-            part.show(&mut line);
-        }
+        line.append(parts);
         line.end();
         let written = sys::write_unless_it_blocks(line.as_bytes(), patience);
         self.dropped.set(if written { 0 } else { self.dropped.get().saturating_add(1) });
@@ -178,12 +204,7 @@ impl Log {
 /// Writes all of a line to standard output, waiting for it if need be. Only what
 /// was asked for with `-h`, `-V` and `-l` goes there.
 pub(crate) fn print(parts: &[&dyn Show]) -> Result<(), Errno> {
-    let mut line = Line::new();
-    for part in parts {
-        part.show(&mut line);
-    }
-    line.end();
-    sys::write_to_stdout(line.as_bytes())
+    sys::write_to_stdout(Line::of(parts).as_bytes())
 }
 
 /// What an item prints, for tests.
@@ -212,6 +233,20 @@ mod tests {
         let printed = shown(&Word(&long));
         assert_eq!(printed.len(), 259);
         assert!(printed.ends_with(b"a..."));
+    }
+
+    #[test]
+    fn seconds_are_rounded_to_tenths() {
+        for (nanoseconds, text) in [
+            (0, "0.0 s"),
+            (49_999_999, "0.0 s"),
+            (50_000_000, "0.1 s"),
+            (12_040_000_000, "12.0 s"),
+            (59_960_000_000, "60.0 s"),
+        ] {
+            assert_eq!(shown(&Seconds(nanoseconds)), text.as_bytes());
+        }
+        assert_eq!(shown(&Seconds(u64::MAX)), b"18446744073.7 s");
     }
 
     proptest! {

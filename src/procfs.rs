@@ -14,6 +14,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use crate::number::{Decimal, decimal};
+use crate::path::Path;
 use crate::signal::Signal;
 use crate::sys::{self, ProcessHandle};
 
@@ -126,8 +127,10 @@ const ATTEMPTS: u8 = 8;
 
 /// The parent of a process.
 pub fn parent(process: Pid) -> Option<Pid> {
+    let digits = Decimal::new(u64::from(process.as_raw().unsigned_abs()));
+    let mut path = Path::<32>::default();
     let mut buffer = [0; STAT];
-    parse_parent(sys::read_start(StatPath::new(process).as_c_str()?, &mut buffer)?)
+    parse_parent(sys::read_start(path.join(&[b"/proc/", digits.as_bytes(), b"/stat"])?, &mut buffer)?)
 }
 
 /// Room for the start of a `/proc/PID/stat`: PID, name (at most 64 bytes with the
@@ -172,27 +175,6 @@ fn split_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
     let (entry, rest) = entries.split_at_checked(length)?;
     let name = CStr::from_bytes_until_nul(entry.get(19..)?).ok()?;
     Some((name.to_bytes(), rest))
-}
-
-/// `/proc/PID/stat`, composed in place.
-struct StatPath {
-    bytes: [u8; 32],
-}
-
-impl StatPath {
-    fn new(process: Pid) -> Self {
-        let mut path = Self { bytes: [0; 32] };
-        let digits = Decimal::new(u64::from(process.as_raw().unsigned_abs()));
-        let parts = b"/proc/".iter().chain(digits.as_bytes()).chain(b"/stat");
-        for (place, byte) in path.bytes.iter_mut().zip(parts) {
-            *place = *byte;
-        }
-        path
-    }
-
-    fn as_c_str(&self) -> Option<&CStr> {
-        CStr::from_bytes_until_nul(&self.bytes).ok()
-    }
 }
 
 #[cfg(test)]

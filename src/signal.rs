@@ -53,6 +53,8 @@ impl Signal {
     pub const TTOU: Self = Self(libc::SIGTTOU as u8);
     /// SIGXFSZ, 25.
     pub const XFSZ: Self = Self(libc::SIGXFSZ as u8);
+    /// SIGWINCH, 28.
+    pub const WINCH: Self = Self(libc::SIGWINCH as u8);
 
     /// The signal with this number, if there is one.
     pub fn new(number: c_int) -> Option<Self> {

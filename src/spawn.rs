@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Pid, access, getpid};
 
 use crate::number::{Decimal, decimal};
+use crate::path::LongPath;
 use crate::sys::{self, Arguments, Environment, SignalMask};
 use crate::terminal::{Place, Problem};
 
@@ -54,6 +55,11 @@ pub enum Failure {
 }
 
 impl Command {
+    /// Its name, as it was given.
+    pub fn name(&self) -> &'static CStr {
+        self.arguments.get(self.first).unwrap_or_default()
+    }
+
     /// Starts the command, and returns when it has executed or failed to.
     pub fn start(&self, place: &Place) -> Result<Started, Failure> {
         let listen_pid = ListenPid::find(self.environment);
@@ -87,7 +93,7 @@ impl Command {
     /// Executes the command as POSIX's `execvp` does. Returns only where that
     /// failed, with the reason.
     fn execute(&self) -> Errno {
-        let Some(name) = self.arguments.get(self.first) else { return Errno::ENOENT };
+        let name = self.name();
         if name.to_bytes().is_empty() {
             return Errno::ENOENT;
         }
@@ -97,8 +103,11 @@ impl Command {
         let path = self.environment.get("PATH").unwrap_or(DEFAULT_PATH);
         let mut reason = Errno::ENOENT;
         for directory in path.split(|byte| *byte == b':') {
-            let mut candidate = Candidate::new();
-            let Some(file) = candidate.join(directory, name) else {
+            let mut path = LongPath::default();
+            // An empty directory is the working directory.
+            let separator: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+            let Some(file) = path.join(&[directory, separator, name.to_bytes()]) else {
+                // Too long to exist.
                 continue;
             };
             match self.try_file(file) {
@@ -123,7 +132,7 @@ impl Command {
     }
 
     fn exists(&self, reason: Errno) -> bool {
-        let name = self.arguments.get(self.first).unwrap_or_default();
+        let name = self.name();
         reason == Errno::ENOENT && name.to_bytes().contains(&b'/') && access(name, AccessFlags::F_OK).is_ok()
     }
 }
@@ -137,35 +146,6 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:
 fn is_elf(file: &CStr) -> bool {
     let mut magic = [0; 4];
     sys::read_start(file, &mut magic) == Some(b"\x7fELF")
-}
-
-/// A path that is composed during the search.
-struct Candidate {
-    bytes: [u8; Self::SIZE],
-}
-
-impl Candidate {
-    /// The kernel takes no longer path (`PATH_MAX`, with the zero at the end).
-    const SIZE: usize = libc::PATH_MAX as usize;
-
-    fn new() -> Self {
-        Self { bytes: [0; Self::SIZE] }
-    }
-
-    /// `directory/name`; an empty directory is the working directory. None where
-    /// it is too long to exist.
-    fn join(&mut self, directory: &[u8], name: &CStr) -> Option<&CStr> {
-        let name = name.to_bytes_with_nul();
-        let separator: &[u8] = if directory.is_empty() { b"" } else { b"/" };
-        if directory.len() + separator.len() + name.len() > Self::SIZE {
-            return None;
-        }
-        let parts = directory.iter().chain(separator).chain(name);
-        for (place, byte) in self.bytes.iter_mut().zip(parts) {
-            *place = *byte;
-        }
-        CStr::from_bytes_until_nul(&self.bytes).ok()
-    }
 }
 
 /// Socket activation (`sd_listen_fds(3)`): a service takes the sockets it is

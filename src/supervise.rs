@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::mem;
 
 use nix::errno::Errno;
@@ -11,6 +12,7 @@ use nix::unistd::Pid;
 use crate::exit::Status;
 use crate::forward::{Forwarder, Rewrites, is_for_the_command};
 use crate::message::{Level, Log};
+use crate::number::Nanoseconds;
 use crate::shutdown::{self, Action, Event, Moment, Phase, Plan, State};
 use crate::signal::Signal;
 use crate::sys::{self, Received, SignalSet};
@@ -18,8 +20,8 @@ use crate::terminal::Job;
 
 /// Whom the loop looks after, and how.
 pub struct Supervisor<'a> {
-    /// The command's PID.
-    pub command: Pid,
+    /// The command's PID; None where there is none, and we only reap (`-P`).
+    pub command: Option<Pid>,
     /// Our own.
     pub own_pid: Pid,
     /// Who gets the signals.
@@ -30,8 +32,55 @@ pub struct Supervisor<'a> {
     pub plan: &'a Plan,
     /// The command as a job.
     pub job: Job,
+    /// What another init would do.
+    pub ways: Ways,
+    /// The last signal that was forwarded.
+    pub last_signal: LastSignal,
     /// Where things are told.
     pub log: &'a Log,
+}
+
+/// Ways that sexton has under some names only (see [`crate::dialect`]).
+#[derive(Clone, Copy, Default)]
+pub struct Ways {
+    /// The command is in our process group.
+    pub same_group: bool,
+    /// TSTP, TTIN and TTOU are forwarded, and stop us.
+    pub suspends_itself: bool,
+    /// When the command has ended, its process group gets TERM.
+    pub ends_the_group: bool,
+}
+
+/// The last signal that was forwarded, and when.
+pub struct LastSignal {
+    wanted: bool,
+    seen: Cell<Option<(Signal, Moment)>>,
+}
+
+impl LastSignal {
+    /// It is noted only where somebody wants to know.
+    pub fn new(wanted: bool) -> Self {
+        Self { wanted, seen: Cell::new(None) }
+    }
+
+    fn note(&self, signal: Signal) {
+        if self.wanted {
+            self.seen.set(Some((signal, sys::monotonic_time())));
+        }
+    }
+
+    /// It, and how long it is ago.
+    pub fn get(&self) -> Option<(Signal, Nanoseconds)> {
+        let (signal, then) = self.seen.get()?;
+        Some((signal, sys::monotonic_time().saturating_sub(then)))
+    }
+}
+
+/// How far things have come.
+struct Progress {
+    state: State,
+    /// How the command ended, when it has.
+    status: Option<Status>,
 }
 
 impl Supervisor<'_> {
@@ -47,103 +96,129 @@ impl Supervisor<'_> {
     ///
     /// ECHILD where the command is no child of ours, which would be waiting for ever.
     pub fn run(&self, before: SignalSet) -> Result<Status, Errno> {
-        let mut state = State::START;
-        let mut status = None;
+        let mut progress = Progress { state: State::START, status: None };
         for signal in before.iter() {
-            self.pass_on(signal, &mut state);
+            self.pass_on(signal, &mut progress);
         }
         loop {
-            let found = self.drain(status.is_some())?;
-            if found.ended.is_some() {
-                status = found.ended;
-                self.job.ended();
-                self.happened(Event::CommandEnded { others: !found.nobody_left }, &mut state);
-            } else if found.nobody_left {
-                self.happened(Event::NobodyLeft, &mut state);
-            } else if found.other_ended && status.is_some() {
-                self.happened(Event::OtherEnded, &mut state);
+            let found = self.drain(&progress)?;
+            if let Some(status) = found.ended {
+                if self.ways.ends_the_group {
+                    self.forwarder.end_group();
+                }
+                self.command_ended(status, !found.nobody_left, &mut progress);
+            } else if found.nobody_left && progress.status.is_some() {
+                self.happened(Event::NobodyLeft, &mut progress);
+            } else if found.other_ended && progress.status.is_some() {
+                self.happened(Event::OtherEnded, &mut progress);
             } else if let Some(signal) = found.stopped {
                 self.log.say(Level::Debug, &[&"the command was stopped by ", &signal]);
-                self.while_stopped(&mut state, || self.job.stopped(signal));
+                self.while_stopped(&mut progress, || self.job.stopped(signal));
             }
-            self.happened(Event::Tick, &mut state);
-            if let (Phase::Done, Some(status)) = (state.phase, status) {
-                return Ok(status);
-            }
+            self.happened(Event::Tick, &mut progress);
             // The kernel hands out low numbers first: a flood of HUPs would keep
             // SIGCHLD back for as long as it lasts.
             for _ in 0..SIGNALS_BETWEEN_DRAINS {
-                let limit = state.deadline().map(|deadline| deadline.saturating_sub(sys::monotonic_time()));
+                if let (Phase::Done, Some(status)) = (progress.state.phase, progress.status) {
+                    return Ok(status);
+                }
+                let deadline = progress.state.deadline();
+                let limit = deadline.map(|deadline| deadline.saturating_sub(sys::monotonic_time()));
                 match sys::wait_for_signal(limit) {
                     Ok(received) if received.signal == Signal::CHLD => break,
-                    Ok(received) => self.received(received, &mut state),
+                    Ok(received) => self.received(received, &mut progress),
                     // As long as the clock says so, there is time.
                     Err(Errno::EINTR) => {}
                     Err(Errno::EAGAIN) => break,
-                    Err(reason) => return status.map_or_else(|| self.reap_without_signals(reason), Ok),
+                    Err(reason) => {
+                        return progress.status.map_or_else(|| self.reap_without_signals(reason), Ok);
+                    }
+                }
+                // Without a command it is a signal that makes us look who is left.
+                if self.command.is_none() && progress.status.is_some() {
+                    break;
                 }
             }
         }
     }
 
-    fn received(&self, received: Received, state: &mut State) {
-        if received.signal == Signal::CONT && !state.draining {
+    fn received(&self, received: Received, progress: &mut Progress) {
+        let draining = progress.state.draining;
+        if received.signal == Signal::CONT && !draining {
             self.job.continued();
         }
+        let suspends_itself = self.ways.suspends_itself
+            && matches!(received.signal, Signal::TSTP | Signal::TTIN | Signal::TTOU);
         let suspended = self.job.is_suspended_by(received);
-        if suspended || is_for_the_command(received, self.own_pid) {
-            self.pass_on(received.signal, state);
+        if suspends_itself || suspended || is_for_the_command(received, self.own_pid, self.ways.same_group) {
+            self.pass_on(received.signal, progress);
         }
-        // With the command running, we stop when it does.
-        if suspended && state.draining {
-            self.while_stopped(state, || self.job.stop());
+        if suspends_itself {
+            self.while_stopped(progress, || {
+                let _ = sys::kill(self.own_pid, Signal::STOP);
+            });
+        } else if suspended && draining {
+            // With the command running, we stop when it does.
+            self.while_stopped(progress, || self.job.stop());
         }
     }
 
     /// Passes a signal on that is meant for the command.
-    fn pass_on(&self, received: Signal, state: &mut State) {
+    fn pass_on(&self, received: Signal, progress: &mut Progress) {
         let Some(signal) = self.rewrites.apply(received) else { return };
         if shutdown::is_request(received, signal) {
-            self.happened(Event::Request(signal), state);
+            self.happened(Event::Request(signal), progress);
         } else {
-            self.forward(signal, state);
+            self.forward(signal, progress);
         }
     }
 
-    fn forward(&self, signal: Signal, state: &State) {
-        if state.draining {
+    fn forward(&self, signal: Signal, progress: &mut Progress) {
+        if progress.state.draining {
             self.forwarder.send_to_rest(signal);
-        } else {
+        } else if self.command.is_some() {
+            self.last_signal.note(signal);
             self.forwarder.send(signal);
+        } else if matches!(signal, Signal::TERM | Signal::INT) {
+            // In a command's place, we end of it.
+            self.command_ended(Status::SUCCESS, true, progress);
         }
+    }
+
+    fn command_ended(&self, status: Status, others: bool, progress: &mut Progress) {
+        progress.status = Some(status);
+        self.job.ended();
+        self.happened(Event::CommandEnded { others }, progress);
     }
 
     /// Does what is to be done when something has happened.
-    fn happened(&self, event: Event, state: &mut State) {
-        let before = *state;
-        let action = state.step(event, self.now(), self.plan);
-        let changed = before.draining != state.draining
-            || mem::discriminant(&before.phase) != mem::discriminant(&state.phase);
+    fn happened(&self, event: Event, progress: &mut Progress) {
+        let before = progress.state;
+        let action = progress.state.step(event, self.now(), self.plan);
+        let after = progress.state;
+        let changed = before.draining != after.draining
+            || mem::discriminant(&before.phase) != mem::discriminant(&after.phase);
         if changed && !self.plan.is_empty() {
-            self.log.say(Level::Info, &[&"phase: ", state]);
+            self.log.say(Level::Info, &[&"phase: ", &after]);
         }
         match action {
             Action::None => {}
-            Action::Forward(signal) => self.forward(signal, state),
+            Action::Forward(signal) => self.forward(signal, progress),
             Action::End(signal) => self.forwarder.end_rest(signal),
             Action::EndNewcomers(signal) => self.forwarder.end_newcomers(signal),
-            Action::Kill => self.forward(Signal::KILL, state),
+            Action::Kill if after.draining => self.forwarder.send_to_rest(Signal::KILL),
+            Action::Kill => self.forwarder.send(Signal::KILL),
         }
-        if event == Event::Tick && before.phase != Phase::Done && state.phase == Phase::Done {
+        if event == Event::Tick && before.phase != Phase::Done && after.phase == Phase::Done {
             self.log.say(Level::Problem, &[&"not all that is left can be killed"]);
         }
     }
 
     /// Does something that may stop us, and does not count the time.
-    fn while_stopped(&self, state: &mut State, stop: impl FnOnce()) {
+    fn while_stopped(&self, progress: &mut Progress, stop: impl FnOnce()) {
         let before = self.now();
         stop();
-        state.postpone(self.now().saturating_sub(before));
+        progress.state.postpone(self.now().saturating_sub(before));
     }
 
     /// The time, where it matters.
@@ -151,14 +226,15 @@ impl Supervisor<'_> {
         if self.plan.is_empty() { 0 } else { sys::monotonic_time() }
     }
 
-    /// Reaps all that can be reaped. That there is no child at all is right where the
-    /// command was the last one, and afterwards.
-    fn drain(&self, command_ended: bool) -> Result<Found, Errno> {
+    /// Reaps all that can be reaped. That there is no child at all is right where there
+    /// is no command, or the command was the last one.
+    fn drain(&self, progress: &Progress) -> Result<Found, Errno> {
+        let running = if progress.status.is_none() { self.command } else { None };
         let mut found = Found::default();
         loop {
             match sys::reap(self.job.ours) {
                 Ok(Some((pid, status))) => {
-                    let of_the_command = pid == self.command && !command_ended;
+                    let of_the_command = running == Some(pid);
                     if status.stop_signal().is_none() {
                         self.tell_reaped(pid, status);
                         if of_the_command {
@@ -171,7 +247,7 @@ impl Supervisor<'_> {
                     }
                 }
                 Ok(None) => return Ok(found),
-                Err(Errno::ECHILD) if command_ended || found.ended.is_some() => {
+                Err(Errno::ECHILD) if running.is_none() || found.ended.is_some() => {
                     found.nobody_left = true;
                     return Ok(found);
                 }
@@ -187,7 +263,7 @@ impl Supervisor<'_> {
         loop {
             let (pid, status) = sys::wait_and_reap()?;
             self.tell_reaped(pid, status);
-            if pid == self.command {
+            if Some(pid) == self.command {
                 return Ok(status);
             }
         }
@@ -209,6 +285,6 @@ struct Found {
     stopped: Option<Signal>,
     /// Whether somebody else was reaped.
     other_ended: bool,
-    /// Whether the command has ended and there is no other child.
+    /// Whether there is no child at all.
     nobody_left: bool,
 }

@@ -146,6 +146,15 @@ unsafe impl Sync for Composed {}
 
 static COMPOSED: Composed = Composed(UnsafeCell::new([0; 32]));
 
+/// The path by which this program was executed, as the kernel tells each program
+/// (AT_EXECFN in `getauxval(3)`).
+pub fn executed_path() -> Option<&'static CStr> {
+    // SAFETY: has no memory effect.
+    let address = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const c_char;
+    // SAFETY: if it is there, it is a string that lives as long as the process.
+    (!address.is_null()).then(|| unsafe { CStr::from_ptr(address) })
+}
+
 /// Ends the process, with no handlers of the C library's in between.
 pub fn exit(code: u8) -> ! {
     // SAFETY: has no memory effect.

@@ -15,6 +15,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, setpgid, setsid, tcgetpgrp, tcsetpgrp};
 
+use crate::dialect::Placement;
 use crate::forward::INIT;
 use crate::procfs;
 use crate::signal::Signal;
@@ -33,6 +34,8 @@ enum Kind {
     /// It leads a process group, and takes the foreground of this terminal: there
     /// is one only where we have it.
     Group(Option<OwnedFd>),
+    /// It stays in our process group.
+    Ours,
 }
 
 /// A call that failed, to be told at `-v`.
@@ -45,9 +48,12 @@ impl Place {
     /// lead one: else its process group would not be an orphaned one, a Ctrl-Z
     /// would stop it, and nobody be there to continue it. So the terminal must be
     /// given up first. Elsewhere we are part of somebody's job, and stay so.
-    pub fn prepare(own_pid: Pid) -> (Self, Problem) {
-        let terminal = controlling_terminal();
+    pub fn prepare(own_pid: Pid, placement: Placement) -> (Self, Problem) {
         let mut signals = sys::SignalSet::EMPTY;
+        if placement == Placement::OurGroup {
+            return (Self { kind: Kind::Ours, signals }, None);
+        }
+        let terminal = controlling_terminal();
         let mut failed = None;
         if getsid(None) == Ok(own_pid) {
             if let Some(terminal) = &terminal {
@@ -59,6 +65,10 @@ impl Place {
                 }
                 return (Self { kind: Kind::Session(terminal), signals }, None);
             }
+        }
+        if placement == Placement::OwnSession {
+            // The terminal stays with our session.
+            return (Self { kind: Kind::Session(None), signals }, failed);
         }
         let foreground = terminal.filter(is_ours);
         (Self { kind: Kind::Group(foreground), signals }, failed)
@@ -87,6 +97,7 @@ impl Place {
                     (Ok(()), None) => None,
                 }
             }
+            Kind::Ours => None,
         }
     }
 
@@ -99,9 +110,10 @@ impl Place {
     }
 
     /// What is left to do for a command that has started; lets go of the terminal.
-    pub fn into_job(self, own_pid: Pid, command: Pid) -> Job {
+    pub fn into_job(self, own_pid: Pid, command: Pid, placement: Placement) -> Job {
         let foreground = Cell::new(matches!(self.kind, Kind::Group(Some(_))));
-        let ours = own_pid != INIT || matches!(self.kind, Kind::Group(_));
+        let usual = placement == Placement::AsInOurPlace;
+        let ours = usual && (own_pid != INIT || matches!(self.kind, Kind::Group(_)));
         Job { own_pid, command, ours, foreground }
     }
 }
@@ -151,14 +163,19 @@ fn hang_ups_by_others(own_pid: Pid) -> sys::SignalSet {
 pub struct Job {
     own_pid: Pid,
     command: Pid,
-    /// Whether we are part of a job ourselves. The PID 1 that leads its session is
-    /// not: it has nobody to stop for.
+    /// Whether we are part of a job ourselves, which stops as one. The PID 1 that leads
+    /// its session is not: it has nobody to stop for.
     pub ours: bool,
     /// Whether the command was given the foreground.
     foreground: Cell<bool>,
 }
 
 impl Job {
+    /// That there is no command.
+    pub fn none(own_pid: Pid) -> Self {
+        Self { own_pid, command: own_pid, ours: false, foreground: Cell::new(false) }
+    }
+
     /// The command has stopped: stop as well, so that whoever waits for us sees it.
     pub fn stopped(&self, signal: Signal) {
         // Without us, the kernel would have let these stop nobody.

@@ -49,6 +49,8 @@ pub(crate) fn words(words: &[&str]) -> Vec<OsString> {
 /// A start of sexton, or of something else in its place.
 pub(crate) struct Init {
     program: Option<PathBuf>,
+    /// Where it is, if it is there for this start only.
+    directory: Option<tempfile::TempDir>,
     conditions: Vec<String>,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
@@ -70,6 +72,7 @@ impl Init {
     pub(crate) fn plain(options: &[&str]) -> Self {
         Self {
             program: Some(sexton()),
+            directory: None,
             conditions: Vec::new(),
             arguments: words(options),
             environment: Vec::new(),
@@ -78,6 +81,16 @@ impl Init {
             stdout: Stdio::piped(),
             stderr: Stdio::piped(),
         }
+    }
+
+    /// Under this name, which is a symbolic link on sexton.
+    pub(crate) fn called(mut self, name: &str) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let link = directory.path().join(name);
+        std::os::unix::fs::symlink(sexton(), &link).expect("a link");
+        self.program = Some(link);
+        self.directory = Some(directory);
+        self
     }
 
     /// The command itself in sexton's place: what it would see without an init.
@@ -148,6 +161,7 @@ impl Init {
             stdout: Lines::new(launcher.stdout.take().map(Into::into)),
             stderr: Lines::new(launcher.stderr.take().map(Into::into)),
             launcher,
+            _directory: self.directory,
         }
     }
 
@@ -183,6 +197,7 @@ pub(crate) struct Running {
     pub(crate) stdout: Lines,
     pub(crate) stderr: Lines,
     launcher: Child,
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl Running {

@@ -1,0 +1,124 @@
+//! Copying this very program somewhere (`--install`): into a volume that it shares with
+//! an image that has never heard of it.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::CStr;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, open, renameat};
+use nix::sys::stat::{Mode, SFlag, fchmod, stat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::{AccessFlags, access, fsync, read, unlink, write};
+
+use crate::message::{Line, Show};
+use crate::number::Decimal;
+use crate::path::LongPath;
+use crate::sys;
+
+/// Why the program was not installed.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// The kernel refused something.
+    Refused(Errno),
+    /// Nothing can be executed there.
+    NoExec,
+    /// This program's own file cannot be found.
+    NoSource(Errno),
+}
+
+impl From<Errno> for Failure {
+    fn from(reason: Errno) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl Show for Failure {
+    fn show(&self, line: &mut Line) {
+        match self {
+            Self::Refused(reason) => reason.show(line),
+            Self::NoExec => line.text("mounted noexec: no program can be executed there"),
+            Self::NoSource(reason) => {
+                line.text("reading this program: ");
+                reason.show(line);
+            }
+        }
+    }
+}
+
+/// Copies this program to `target`, or as `sexton` into it if that is a directory.
+///
+/// It is there whole or not at all (`rename(2)`), whoever runs what was there before;
+/// executable for everyone, and that has been tried.
+pub fn install(target: &[u8]) -> Result<(), Failure> {
+    let mut path = LongPath::default();
+    let into: &[u8] =
+        if is_directory(path.join(&[target]).ok_or(Errno::ENAMETOOLONG)?) { b"/sexton" } else { b"" };
+    let path = path.join(&[target, into]).ok_or(Errno::ENAMETOOLONG)?;
+    let source = open_own_file().map_err(Failure::NoSource)?;
+
+    // Beside it, so that it can be renamed. Others may install at the same moment, from
+    // PID namespaces in which they have the same PID.
+    let directory = match path.to_bytes().iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => path.to_bytes().get(..=slash).unwrap_or_default(),
+        None => b"",
+    };
+    let now = Decimal::new(sys::monotonic_time());
+    let mut temporary = LongPath::default();
+    let temporary = temporary.join(&[directory, b".sexton-", now.as_bytes()]).ok_or(Errno::ENAMETOOLONG)?;
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    let copy = open(temporary, flags, Mode::from_bits_truncate(0o700))?;
+    let installed =
+        fill(&source, copy, temporary).and_then(|()| Ok(renameat(AT_FDCWD, temporary, AT_FDCWD, path)?));
+    if installed.is_err() {
+        let _ = unlink(temporary);
+    }
+    // The new name must survive a crash, too.
+    let parent = if directory.is_empty() { b"." } else { directory };
+    let mut path = LongPath::default();
+    if let Some(Ok(parent)) =
+        path.join(&[parent]).map(|parent| open(parent, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()))
+    {
+        let _ = fsync(&parent);
+    }
+    installed
+}
+
+fn is_directory(path: &CStr) -> bool {
+    stat(path).is_ok_and(|found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+}
+
+/// The file that was executed: by the kernel's reference to it, or, where there is no
+/// /proc, by the path that it was executed by.
+fn open_own_file() -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    open(c"/proc/self/exe", flags, Mode::empty()).or_else(|reason| match sys::executed_path() {
+        Some(path) => open(path, flags, Mode::empty()),
+        None => Err(reason),
+    })
+}
+
+/// Fills the copy, and makes sure that it is on the disk and can be executed.
+fn fill(source: &OwnedFd, copy: OwnedFd, path: &CStr) -> Result<(), Failure> {
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let length = read(source, &mut buffer)?;
+        let mut rest = buffer.get(..length).unwrap_or_default();
+        if rest.is_empty() {
+            break;
+        }
+        while !rest.is_empty() {
+            let written = write(&copy, rest)?;
+            rest = rest.get(written.max(1)..).unwrap_or_default();
+        }
+    }
+    // Whatever the umask took away.
+    fchmod(&copy, Mode::from_bits_truncate(0o755))?;
+    fsync(&copy)?;
+    // Everyone may, so it can only be the mount's or a security module's doing.
+    access(path, AccessFlags::X_OK).map_err(|reason| {
+        let noexec = fstatvfs(&copy).is_ok_and(|found| found.flags().contains(FsFlags::ST_NOEXEC));
+        if noexec { Failure::NoExec } else { Failure::Refused(reason) }
+    })
+}

@@ -1,0 +1,184 @@
+//! A container's last words (`-T`): one line on how the command failed, in the file
+//! where Kubernetes looks for it.
+
+#![forbid(unsafe_code)]
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{Pid, write};
+
+use crate::exit::Status;
+use crate::message::{Level, Line, Log, Seconds, Show, Word};
+use crate::number::Nanoseconds;
+use crate::path::LongPath;
+use crate::signal::Signal;
+use crate::sys;
+
+/// The file, and how things stood at the start.
+pub struct TerminationLog<'a> {
+    path: &'a [u8],
+    oom_kills_before: u64,
+}
+
+impl<'a> TerminationLog<'a> {
+    /// To be written to this absolute path.
+    pub fn new(path: &'a [u8]) -> Self {
+        Self { path, oom_kills_before: oom_kills().unwrap_or(0) }
+    }
+
+    /// How many processes of the cgroup the kernel has killed for want of memory.
+    pub fn oom_kills(&self) -> u64 {
+        oom_kills().unwrap_or(0).saturating_sub(self.oom_kills_before)
+    }
+
+    /// Writes the line, unless something is in the file already: the command's own last
+    /// words tell more. Where there is no file, one is made. A failure is told.
+    pub fn write(&self, parts: &[&dyn Show], log: &Log) {
+        if let Err(reason) = self.try_to_write(parts) {
+            log.say(Level::Problem, &[&Word(self.path), &": ", &reason]);
+        }
+    }
+
+    /// The file may be anything, put there by anyone: a pipe that nobody reads does not
+    /// keep us waiting, nor is a link followed to make a file.
+    fn try_to_write(&self, parts: &[&dyn Show]) -> Result<(), Errno> {
+        const FLAGS: OFlag = OFlag::O_WRONLY
+            .union(OFlag::O_APPEND)
+            .union(OFlag::O_NONBLOCK)
+            .union(OFlag::O_NOCTTY)
+            .union(OFlag::O_CLOEXEC);
+        const READABLE: Mode = Mode::from_bits_truncate(0o644);
+        let mut path = LongPath::default();
+        let path = path.join(&[self.path]).ok_or(Errno::ENAMETOOLONG)?;
+        let file = match open(path, FLAGS, Mode::empty()) {
+            Err(Errno::ENOENT) => open(path, FLAGS | OFlag::O_CREAT | OFlag::O_EXCL, READABLE)?,
+            opened => opened?,
+        };
+        let file_stat = fstat(&file)?;
+        let is_regular = SFlag::from_bits_truncate(file_stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
+        if is_regular && file_stat.st_size > 0 {
+            return Ok(());
+        }
+        write(&file, Line::of(parts).as_bytes()).map(drop)
+    }
+}
+
+/// How the command ended, and what came before.
+pub struct LastWords<'a> {
+    /// The command's name.
+    pub name: &'a [u8],
+    /// Its PID.
+    pub pid: Pid,
+    /// How it ended.
+    pub status: Status,
+    /// The last signal that it was sent, and how long before that.
+    pub signal: Option<(Signal, Nanoseconds)>,
+    /// How many processes were killed for want of memory.
+    pub oom_kills: u64,
+}
+
+impl Show for LastWords<'_> {
+    fn show(&self, line: &mut Line) {
+        Word(self.name).show(line);
+        line.text(" (pid ");
+        self.pid.show(line);
+        line.text(if self.status.term_signal().is_some() { ") was " } else { ") " });
+        self.status.show(line);
+        if let Some((signal, ago)) = self.signal {
+            line.text(" ");
+            Seconds(ago).show(line);
+            line.text(" after ");
+            signal.show(line);
+        }
+        if self.oom_kills > 0 {
+            line.text("; out-of-memory kills in its cgroup since the start: ");
+            line.number(self.oom_kills);
+        }
+    }
+}
+
+/// The kernel's count of processes of our cgroup, and those below it, that were killed
+/// for want of memory (`cgroups(7)`: `memory.events`; before version 2
+/// `memory.oom_control`). None where it is not to be had.
+fn oom_kills() -> Option<u64> {
+    let mut own = [0; 4096];
+    let own = sys::read_start(c"/proc/self/cgroup", &mut own).unwrap_or_default();
+    let (version_2, version_1) = cgroup_paths(own);
+    // A container sees its own cgroup as the root; elsewhere it has a path.
+    let files: [&[&[u8]]; 4] = [
+        &[b"/sys/fs/cgroup", version_2, b"/memory.events"],
+        &[b"/sys/fs/cgroup/memory.events"],
+        &[b"/sys/fs/cgroup/memory", version_1, b"/memory.oom_control"],
+        &[b"/sys/fs/cgroup/memory/memory.oom_control"],
+    ];
+    files.into_iter().find_map(|parts| {
+        let mut path = LongPath::default();
+        let mut events = [0; 512];
+        parse_oom_kills(sys::read_start(path.join(parts)?, &mut events)?)
+    })
+}
+
+/// The paths of our cgroup in the hierarchies of version 2 and of version 1's memory
+/// controller, from `/proc/self/cgroup`: lines of `ID:CONTROLLERS:PATH`.
+fn cgroup_paths(lines: &[u8]) -> (&[u8], &[u8]) {
+    let mut paths: (&[u8], &[u8]) = (b"", b"");
+    for line in lines.split(|byte| *byte == b'\n') {
+        let mut fields = line.splitn(3, |byte| *byte == b':');
+        let (Some(id), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
+        if id == b"0" && controllers.is_empty() {
+            paths.0 = path;
+        } else if controllers.split(|byte| *byte == b',').any(|controller| controller == b"memory") {
+            paths.1 = path;
+        }
+    }
+    paths
+}
+
+fn parse_oom_kills(events: &[u8]) -> Option<u64> {
+    let count = events.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"oom_kill "))?;
+    crate::number::decimal(count).map(u64::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::shown;
+
+    fn last_words(status: i32, signal: Option<(Signal, Nanoseconds)>, oom_kills: u64) -> String {
+        let words = LastWords {
+            name: b"celery",
+            pid: Pid::from_raw(7),
+            status: Status::from_raw(status),
+            signal,
+            oom_kills,
+        };
+        String::from_utf8(shown(&words)).unwrap()
+    }
+
+    #[test]
+    fn what_is_known_is_said() {
+        assert_eq!(last_words(3 << 8, None, 0), "celery (pid 7) exited with 3");
+        assert_eq!(
+            last_words(9, Some((Signal::TERM, 12_040_000_000)), 0),
+            "celery (pid 7) was killed by SIGKILL 12.0 s after SIGTERM"
+        );
+        assert_eq!(
+            last_words(9, None, 2),
+            "celery (pid 7) was killed by SIGKILL; out-of-memory kills in its cgroup since the start: 2"
+        );
+    }
+
+    #[test]
+    fn the_kernels_files() {
+        assert_eq!(parse_oom_kills(b"low 0\nhigh 0\nmax 4\noom 1\noom_kill 3\n"), Some(3));
+        assert_eq!(parse_oom_kills(b"oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"), Some(1));
+        assert_eq!(parse_oom_kills(b"oom_kill_disable 0\nunder_oom 0\n"), None);
+        assert_eq!(parse_oom_kills(b"oom_kill x\n"), None);
+        let lines = b"5:cpu,memory:/docker/a:b\n4:pids:/x\n0::/kubepods/y\n";
+        assert_eq!(cgroup_paths(lines), (&b"/kubepods/y"[..], &b"/docker/a:b"[..]));
+        assert_eq!(cgroup_paths(b""), (&b""[..], &b""[..]));
+    }
+}
