@@ -8,9 +8,12 @@
 
 mod after_start;
 mod cli;
+mod dialects;
 mod exit_status;
 mod inheritance;
+mod install;
 mod not_pid1;
+mod pause;
 mod reaping;
 mod roles;
 mod shutdown;
@@ -18,6 +21,7 @@ mod signals;
 mod start;
 mod support;
 mod terminal;
+mod termination_log;
 
 use std::process::ExitCode;
 
@@ -108,14 +112,18 @@ fn main() -> ExitCode {
     let modules = [
         ("after_start", after_start::tests()),
         ("cli", cli::tests()),
+        ("dialects", dialects::tests()),
         ("exit_status", exit_status::tests()),
         ("inheritance", inheritance::tests()),
+        ("install", install::tests()),
         ("not_pid1", not_pid1::tests()),
+        ("pause", pause::tests()),
         ("reaping", reaping::tests()),
         ("shutdown", shutdown::tests()),
         ("signals", signals::tests()),
         ("start", start::tests()),
         ("terminal", terminal::tests()),
+        ("termination_log", termination_log::tests()),
     ];
     let trials =
         modules.into_iter().flat_map(|(name, tests)| tests.into_iter().map(move |test| test.trial(name)));

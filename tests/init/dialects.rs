@@ -1,0 +1,239 @@
+//! Under other inits' names: their defaults, variables and ways.
+
+use std::io::pipe;
+
+use crate::support::{
+    Init, Running, children_of, complaint, field, kill, play, play_with, process, shell, wait_until, words,
+};
+
+crate::tests![
+    new tini_and_catatonit_forward_to_the_command_only,
+    new tinis_variable_and_option_mean_the_group,
+    new the_version_is_the_one_that_engines_look_for,
+    new tini_warns_where_orphans_go_elsewhere,
+    new tini_adopts_orphans_if_asked_to,
+    new the_others_adopt_orphans_as_they_do,
+    new variables_set_the_verbosity,
+    new dumb_init_gives_the_command_a_session,
+    new dumb_init_ends_the_group,
+    new dumb_init_suspends_itself_and_its_session,
+    new dumb_init_single_child_leaves_the_group_alone,
+    new dumb_init_rewrites,
+    new the_options_still_decide,
+];
+
+fn ready(mut running: Running) -> Running {
+    assert!(running.stdout.line().starts_with("ready"));
+    running
+}
+
+/// Whether the child of `family` gets a signal that goes to its parent.
+fn reaches_the_group(init: Init) -> bool {
+    let mut running = init.start(play("family"));
+    assert!(running.stdout.line().starts_with("child "));
+    assert!(running.stdout.line().starts_with("ready"));
+    // By its PID as it is seen from here; it keeps what it gets, as it is stopped.
+    let child = children_of(running.children()[0].pid)[0].pid;
+    kill(child, libc::SIGSTOP);
+    wait_until("it is stopped", || process(child).is_some_and(|process| process.state == 'T'));
+    assert_eq!(running.stdout.line(), "17", "its parent has heard of that");
+    running.signal(libc::SIGUSR1);
+    assert_eq!(running.stdout.line(), "10");
+    let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+    let reached = field(&status, "ShdPnd") != "0000000000000000";
+    kill(child, libc::SIGKILL);
+    running.signal(libc::SIGKILL);
+    running.status();
+    reached
+}
+
+fn tini_and_catatonit_forward_to_the_command_only() {
+    for name in ["tini", "tini-static", "docker-init", "catatonit", "podman-init"] {
+        assert!(!reaches_the_group(Init::pid1(&[]).called(name)), "{name}");
+        assert!(reaches_the_group(Init::pid1(&["-g"]).called(name)), "{name} -g");
+    }
+    for name in ["dumb-init", "sexton", "anything"] {
+        assert!(reaches_the_group(Init::pid1(&[]).called(name)), "{name}");
+        assert!(!reaches_the_group(Init::pid1(&["-c"]).called(name)), "{name} -c");
+    }
+}
+
+fn tinis_variable_and_option_mean_the_group() {
+    // It is set, to whatever.
+    for value in ["", "1"] {
+        let init = Init::pid1(&[]).called("tini").env("TINI_KILL_PROCESS_GROUP", value);
+        assert!(reaches_the_group(init));
+    }
+    let init = Init::pid1(&["-c"]).called("tini").env("TINI_KILL_PROCESS_GROUP", "1");
+    assert!(!reaches_the_group(init), "an option goes before a variable");
+    let init = Init::pid1(&["-c"]).env("TINI_KILL_PROCESS_GROUP", "1");
+    assert!(!reaches_the_group(init), "under its own name it knows none of that");
+}
+
+fn the_version_is_the_one_that_engines_look_for() {
+    for (name, prefix) in [
+        ("tini", "tini version "),
+        ("docker-init", "tini version "),
+        ("catatonit", "tini version "),
+        ("podman-init", "tini version "),
+        ("dumb-init", "sexton "),
+    ] {
+        for option in ["--version", "-V"] {
+            let output = Init::plain(&[option]).called(name).run(words(&[]));
+            let text = String::from_utf8(output.stdout).unwrap();
+            let version = text.strip_prefix(prefix).unwrap_or_else(|| panic!("{name}: {text}"));
+            assert!(version.starts_with(env!("CARGO_PKG_VERSION")), "{text}");
+            assert_eq!(text.lines().count(), 1);
+        }
+    }
+}
+
+const WARNING: &str =
+    "sexton: not PID 1, nor a subreaper: orphans are not reaped (use -s or TINI_SUBREAPER, or be PID 1)\n";
+
+fn tini_warns_where_orphans_go_elsewhere() {
+    let said = |init: Init| complaint(&init.called("tini").run(["true"])).to_owned();
+    assert_eq!(said(Init::plain(&[])), WARNING);
+    assert_eq!(said(Init::plain(&[]).env("TINI_VERBOSITY", "1")), WARNING);
+    assert_eq!(said(Init::plain(&[]).env("TINI_VERBOSITY", "0")), "");
+    assert_eq!(said(Init::plain(&["-s"])), "");
+    assert_eq!(said(Init::plain(&[]).env("TINI_SUBREAPER", "")), "");
+    assert_eq!(said(Init::pid1(&[])), "");
+}
+
+/// Whether an orphan of the command becomes sexton's child.
+fn adopts(init: Init) -> bool {
+    let (stdin, _input) = pipe().unwrap();
+    let mut running = init.stdin(stdin).start(shell("(sleep 1000 & echo $!); read x"));
+    let orphan: i32 = running.stdout.line().parse().unwrap();
+    let mut parent = 0;
+    let command = running.children()[0].pid;
+    wait_until("its parent has ended", || {
+        parent = process(orphan).expect("the orphan").parent;
+        // Between the two, there was only the command's own child.
+        parent == running.pid || process(parent).is_none_or(|process| process.parent != command)
+    });
+    kill(orphan, libc::SIGKILL);
+    running.signal(libc::SIGTERM);
+    running.status();
+    parent == running.pid
+}
+
+fn tini_adopts_orphans_if_asked_to() {
+    assert!(!adopts(Init::plain(&[]).called("tini")));
+    assert!(adopts(Init::plain(&["-s"]).called("tini")));
+    assert!(adopts(Init::plain(&[]).called("docker-init").env("TINI_SUBREAPER", "1")));
+}
+
+fn the_others_adopt_orphans_as_they_do() {
+    assert!(!adopts(Init::plain(&[]).called("dumb-init")));
+    assert!(adopts(Init::plain(&["-s"]).called("dumb-init")));
+    assert!(adopts(Init::plain(&[]).called("catatonit")));
+}
+
+fn variables_set_the_verbosity() {
+    let told = |init: Init| complaint(&init.run(["true"])).lines().count();
+    for (name, variable, value, talks) in [
+        ("tini", "TINI_VERBOSITY", "3", true),
+        ("tini", "TINI_VERBOSITY", "1", false),
+        ("tini", "TINI_VERBOSITY", "nonsense", false),
+        ("dumb-init", "DUMB_INIT_DEBUG", "1", true),
+        ("dumb-init", "DUMB_INIT_DEBUG", "0", false),
+        ("catatonit", "CATATONIT_DEBUG", "", true),
+        ("sexton", "CATATONIT_DEBUG", "1", false),
+    ] {
+        let lines = told(Init::pid1(&[]).called(name).env(variable, value));
+        assert_eq!(lines > 0, talks, "{name} {variable}={value}");
+    }
+}
+
+fn dumb_init_gives_the_command_a_session() {
+    let leads = |init: Init| {
+        let mut running = init.start(shell("echo $$; cut -d' ' -f5,6 /proc/$$/stat"));
+        let (pid, ids) = (running.stdout.line(), running.stdout.line());
+        running.status();
+        let (group, session) = ids.split_once(' ').unwrap();
+        (group == pid, session == pid)
+    };
+    assert_eq!(leads(Init::plain(&[]).called("dumb-init")), (true, true));
+    assert_eq!(leads(Init::plain(&["-c"]).called("dumb-init")), (false, false));
+    let init = Init::plain(&[]).called("dumb-init").env("DUMB_INIT_SETSID", "0");
+    assert_eq!(leads(init), (false, false));
+    let init = Init::plain(&[]).called("dumb-init").env("DUMB_INIT_SETSID", "1");
+    assert_eq!(leads(init), (true, true));
+    assert_eq!(leads(Init::plain(&[]).called("tini")), (true, false));
+}
+
+/// The command ends, and its background child is told so.
+fn dumb_init_ends_the_group() {
+    let script = "(trap 'echo told; exit' TERM; echo ready; while :; do sleep 0.01; done) & read x; exit 3";
+    for (options, told) in [(&[][..], "told\n"), (&["-c"], "")] {
+        let (stdin, input) = pipe().unwrap();
+        let mut running = ready(Init::plain(options).called("dumb-init").stdin(stdin).start(shell(script)));
+        let command = running.children()[0].pid;
+        let child = children_of(command)[0].pid;
+        drop(input);
+        assert_eq!(running.status().code(), Some(3));
+        if told.is_empty() {
+            assert!(process(child).is_some(), "nobody has told it");
+            kill(child, libc::SIGTERM);
+            assert_eq!(running.stdout.rest(), b"told\n");
+        } else {
+            assert_eq!(running.stdout.rest(), told.as_bytes());
+        }
+    }
+}
+
+fn in_state(pid: i32, state: char) {
+    wait_until("it is in this state", || process(pid).is_some_and(|process| process.state == state));
+}
+
+fn dumb_init_suspends_itself_and_its_session() {
+    for signal in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
+        let mut running = ready(Init::plain(&[]).called("dumb-init").start(play("receive")));
+        let command = running.children()[0].pid;
+        running.signal(signal);
+        in_state(running.pid, 'T');
+        in_state(command, 'T');
+        running.signal(libc::SIGCONT);
+        assert_eq!(running.stdout.line(), "18", "it was STOP, which nobody can receive");
+        in_state(running.pid, 'S');
+        running.signal(libc::SIGUSR1);
+        assert_eq!(running.stdout.line(), "10");
+        running.end();
+    }
+}
+
+fn dumb_init_single_child_leaves_the_group_alone() {
+    let mut running = ready(Init::plain(&["-c"]).called("dumb-init").start(play("receive")));
+    running.signal(libc::SIGTSTP);
+    assert_eq!(running.stdout.line(), "20");
+    in_state(running.pid, 'T');
+    running.signal(libc::SIGCONT);
+    assert_eq!(running.stdout.line(), "18");
+    running.end();
+}
+
+fn dumb_init_rewrites() {
+    let options = ["-r", "15:0", "--rewrite", "1:2", "-r", "20:12"];
+    let mut running = ready(Init::pid1(&options).called("dumb-init").start(play("receive")));
+    for (sent, received) in [(15, None), (1, Some(2)), (20, Some(12)), (10, Some(10))] {
+        running.signal(sent);
+        if let Some(received) = received {
+            assert_eq!(running.stdout.line(), received.to_string());
+        }
+    }
+    running.end();
+}
+
+/// Every option means the same under every name.
+fn the_options_still_decide() {
+    for name in ["tini", "dumb-init", "catatonit"] {
+        let mut command = play_with("leave-behind", "session");
+        command.extend(words(&["5", "0"]));
+        let init = Init::pid1(&["-t", "1h"]).called(name);
+        let output = init.env("SEXTON_OPTIONS", "-v").run(command);
+        assert_eq!(output.status.code(), Some(5), "{name}");
+        assert!(output.stdout.ends_with(b"last line\n"), "{name}: {output:?}");
+    }
+}

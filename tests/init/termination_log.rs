@@ -1,0 +1,136 @@
+//! `-T`: a container's last words.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use crate::support::{Init, complaint, kill, play, play_with, shell, words};
+
+crate::tests![
+    new a_failure_is_written,
+    new success_is_not,
+    new a_command_that_does_not_start_is_a_failure,
+    new the_last_signal_and_its_time,
+    new what_is_in_the_file_stays,
+    new odd_files_do_not_block,
+    new it_cannot_be_written,
+];
+
+struct Log {
+    _directory: TempDir,
+    path: PathBuf,
+}
+
+impl Log {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { path: directory.path().join("log"), _directory: directory }
+    }
+
+    fn option(&self) -> String {
+        format!("-T={}", self.path.display())
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.path).unwrap_or_default()
+    }
+}
+
+fn a_failure_is_written() {
+    for (command, words) in
+        [(shell("exit 3"), " exited with 3\n"), (play_with("die", 11), " was killed by SIGSEGV\n")]
+    {
+        for existing in [false, true] {
+            let log = Log::new();
+            if existing {
+                fs::write(&log.path, "").unwrap();
+            }
+            let name = PathBuf::from(&command[0]).file_name().unwrap().to_str().unwrap().to_owned();
+            assert_ne!(Init::pid1(&[&log.option()]).code(command.clone()), 0);
+            let text = log.text();
+            assert!(text.starts_with(&format!("{name} (pid ")) && text.ends_with(words), "{text}");
+            assert_eq!(fs::metadata(&log.path).unwrap().permissions().mode() & 0o777, 0o644);
+        }
+    }
+    let log = Log::new();
+    Init::plain(&[&format!("--termination-log={}", log.path.display())]).code(shell("exit 4"));
+    assert!(log.text().ends_with(" exited with 4\n"));
+}
+
+fn success_is_not() {
+    for (options, script) in [(&[][..], "exit 0"), (&["-e7"], "exit 7")] {
+        let log = Log::new();
+        let mut options = options.to_vec();
+        let option = log.option();
+        options.push(&option);
+        assert_eq!(Init::pid1(&options).code(shell(script)), 0);
+        assert!(!log.path.exists());
+    }
+}
+
+fn a_command_that_does_not_start_is_a_failure() {
+    let log = Log::new();
+    let output = Init::pid1(&[&log.option()]).run(words(&["/nonexistent"]));
+    assert_eq!(output.status.code(), Some(127));
+    assert_eq!(log.text(), "/nonexistent: No such file or directory\n");
+    assert_eq!(complaint(&output), "sexton: /nonexistent: No such file or directory\n");
+}
+
+fn the_last_signal_and_its_time() {
+    let log = Log::new();
+    let mut running = Init::pid1(&["-k300ms", &log.option()]).start(play("receive"));
+    running.stdout.line();
+    for signal in [1, 15] {
+        running.signal(signal);
+        running.stdout.line();
+    }
+    assert_eq!(running.status().code(), Some(137));
+    let text = log.text();
+    let (_, end) = text.split_once(" was killed by SIGKILL ").unwrap_or_else(|| panic!("{text}"));
+    let seconds: f64 = end.strip_suffix(" s after SIGTERM\n").unwrap().parse().unwrap();
+    assert!((0.3..30.0).contains(&seconds), "{text}");
+}
+
+fn what_is_in_the_file_stays() {
+    let log = Log::new();
+    fs::write(&log.path, "the program's own last words").unwrap();
+    assert_eq!(Init::pid1(&[&log.option()]).code(shell("exit 3")), 3);
+    assert_eq!(log.text(), "the program's own last words");
+    // Written by the command itself.
+    let log = Log::new();
+    let mut command = shell("echo mine > $1; exit 3");
+    command.extend(["sh".into(), log.path.clone().into()]);
+    assert_eq!(Init::pid1(&[&log.option()]).code(command), 3);
+    assert_eq!(log.text(), "mine\n");
+}
+
+fn odd_files_do_not_block() {
+    let log = Log::new();
+    assert!(std::process::Command::new("mkfifo").arg(&log.path).status().unwrap().success());
+    let output = Init::pid1(&[&log.option()]).run(shell("exit 3"));
+    assert_eq!(output.status.code(), Some(3));
+    assert!(complaint(&output).ends_with("log: No such device or address\n"), "{output:?}");
+    assert_eq!(Init::pid1(&["-T=/dev/null"]).code(shell("exit 3")), 3);
+    // A link to nowhere, put there by somebody: no file is made at its end.
+    let log = Log::new();
+    let end = log.path.with_extension("end");
+    std::os::unix::fs::symlink(&end, &log.path).unwrap();
+    assert_eq!(Init::pid1(&[&log.option()]).code(shell("exit 3")), 3);
+    assert!(!end.exists());
+}
+
+fn it_cannot_be_written() {
+    for (path, why) in [
+        ("/nonexistent/log", "No such file or directory"),
+        ("/", "Is a directory"),
+        ("/dev/full", "No space left on device"),
+    ] {
+        let mut running = Init::pid1(&[&format!("-T={path}")]).start(play("receive"));
+        running.stdout.line();
+        kill(running.children()[0].pid, libc::SIGKILL);
+        assert_eq!(running.status().code(), Some(137));
+        assert_eq!(running.stderr.line(), format!("sexton: {path}: {why}"));
+    }
+}
