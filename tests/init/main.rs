@@ -23,86 +23,14 @@ mod support;
 mod terminal;
 mod termination_log;
 
+#[path = "../harness/mod.rs"]
+mod harness;
+
 use std::process::ExitCode;
 
-use libtest2_mimic::{Harness, Trial};
+use libtest2_mimic::Harness;
 
-/// A test, and what it needs that a machine may lack.
-pub(crate) struct Test {
-    name: &'static str,
-    needs: Option<Need>,
-    run: fn(),
-}
-
-#[derive(Clone, Copy)]
-enum Need {
-    Root,
-    Program(&'static str),
-}
-
-impl Need {
-    fn name(self) -> &'static str {
-        match self {
-            Need::Root => "root",
-            Need::Program(name) => name,
-        }
-    }
-
-    fn is_met(self) -> bool {
-        match self {
-            // SAFETY: has no memory effect.
-            Need::Root => unsafe { libc::geteuid() == 0 },
-            Need::Program(name) => {
-                let path = std::env::var_os("PATH").unwrap_or_default();
-                std::env::split_paths(&path).any(|directory| directory.join(name).exists())
-            }
-        }
-    }
-
-    fn is_required(self) -> bool {
-        let required = std::env::var("SEXTON_TEST_REQUIRE").unwrap_or_default();
-        required.split(',').any(|name| name == self.name())
-    }
-}
-
-impl Test {
-    const fn new(name: &'static str, run: fn()) -> Self {
-        Self { name, needs: None, run }
-    }
-
-    const fn as_root(name: &'static str, run: fn()) -> Self {
-        Self { name, needs: Some(Need::Root), run }
-    }
-
-    const fn with(program: &'static str, name: &'static str, run: fn()) -> Self {
-        Self { name, needs: Some(Need::Program(program)), run }
-    }
-
-    fn trial(self, module: &'static str) -> Trial {
-        Trial::test(format!("{module}::{}", self.name), move |context| {
-            if let Some(need) = self.needs
-                && !need.is_met()
-                && !need.is_required()
-            {
-                // The harness counts it as ignored, but does not show the reason.
-                eprintln!("ignored {module}::{}: needs {}", self.name, need.name());
-                context.ignore_for(format!("needs {}", need.name()))?;
-            }
-            (self.run)();
-            Ok(())
-        })
-    }
-}
-
-/// Names each test after its function.
-macro_rules! tests {
-    ($($kind:ident $(($program:literal))? $name:ident),* $(,)?) => {
-        pub(crate) fn tests() -> Vec<crate::Test> {
-            vec![$(crate::Test::$kind($($program,)? stringify!($name), $name)),*]
-        }
-    };
-}
-pub(crate) use tests;
+pub(crate) use harness::{Test, tests};
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();

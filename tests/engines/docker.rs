@@ -1,0 +1,344 @@
+//! Docker: as ENTRYPOINT, and as what `docker run --init` starts.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{DEADLINE, DOCKER, Docker, file_with, sexton, wait_until};
+
+crate::tests![
+    needing(DOCKER) pid_1_is_sexton,
+    needing(DOCKER) exit_codes,
+    needing(DOCKER) it_stops_at_once_where_a_shell_takes_all_the_time,
+    needing(DOCKER) signals_arrive,
+    needing(DOCKER) orphans_are_reaped,
+    needing(DOCKER) a_terminal_has_job_control,
+    needing(DOCKER) it_works_locked_down,
+    needing(DOCKER) the_default_seccomp_profile_refuses_nothing,
+    needing(DOCKER) info_prints_the_commit,
+    needing(DOCKER) the_variable_configures_the_engines_init,
+    needing(DOCKER) the_example_dockerfile,
+    needing(DOCKER) last_words_are_where_kubernetes_looks,
+    needing(DOCKER) an_out_of_memory_kill_is_named,
+    needing(DOCKER) it_installs_itself_from_a_read_only_image,
+];
+
+/// Both ways: in the image, and from the engine.
+const WAYS: [&[&str]; 2] = [&["--init=false", "sexton:test"], &["--init", "busybox:test"]];
+
+fn both_ways<'a>(before: &[&'a str], after: &[&'a str]) -> [Vec<&'a str>; 2] {
+    WAYS.map(|way| [before, way, after].concat())
+}
+
+fn pid_1_is_sexton() {
+    for arguments in both_ways(&[], &["cat", "/proc/1/cmdline"]) {
+        let output = Docker::get().run(&arguments);
+        let words = String::from_utf8(output.stdout).unwrap();
+        let name = words.split('\0').next().unwrap();
+        assert!(["/sexton", "/sbin/docker-init"].contains(&name), "{words}");
+    }
+    // The daemon's configuration makes it the default.
+    let output = Docker::get().run(&["busybox:test", "cat", "/proc/1/comm"]);
+    assert_eq!(output.stdout, b"docker-init\n", "{output:?}");
+}
+
+fn exit_codes() {
+    let code = |arguments: &[&str]| Docker::get().run(arguments).status.code();
+    for (words, expected) in [
+        (&["sh", "-c", "exit 42"][..], 42),
+        (&["true"], 0),
+        (&["nonexistent"], 127),
+        (&["/tmp"], 126),
+        (&["sh", "-c", "kill -KILL $$"], 137),
+        (&["sh", "-c", "kill -TERM $$"], 143),
+    ] {
+        for arguments in both_ways(&[], words) {
+            assert_eq!(code(&arguments), Some(expected), "{arguments:?}");
+        }
+    }
+}
+
+/// As PID 1, a shell that does not handle TERM ignores it, as any program would.
+fn it_stops_at_once_where_a_shell_takes_all_the_time() {
+    let script = "echo ready; while :; do sleep 0.1; done";
+    let shell = Docker::get().start_container(&["--init=false", "busybox:test", "sh", "-c", script]);
+    shell.prints("ready");
+    let (took, code) = shell.stop("3");
+    assert!(took >= Duration::from_secs(3), "{took:?}");
+    assert_eq!(code, 137);
+    for arguments in both_ways(&[], &["sh", "-c", script]) {
+        let container = Docker::get().start_container(&arguments);
+        container.prints("ready");
+        let (took, code) = container.stop("50");
+        // Well under a second here; the limit is for a machine under load.
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert_eq!(code, 143);
+    }
+}
+
+fn signals_arrive() {
+    let script = "trap 'echo got-HUP' HUP; trap 'echo got-USR1' USR1; trap 'echo got-37; exit 7' 37
+        echo ready; while :; do sleep 0.05; done";
+    for arguments in both_ways(&[], &["sh", "-c", script]) {
+        let container = Docker::get().start_container(&arguments);
+        container.prints("ready");
+        for (signal, line) in [("HUP", "got-HUP"), ("USR1", "got-USR1"), ("RTMIN+3", "got-37")] {
+            container.kill(signal);
+            container.prints(line);
+        }
+        assert_eq!(container.code(), 7);
+    }
+}
+
+fn zombies(container: &crate::support::Container) -> usize {
+    let states = container.exec(&["sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //'"]);
+    states.lines().filter(|line| line.starts_with('Z')).count()
+}
+
+fn orphans_are_reaped() {
+    let script = "for n in 1 2 3 4 5 6 7 8; do (sleep 0.5 &); done; echo left; exec sleep 1000";
+    for arguments in both_ways(&[], &["sh", "-c", script]) {
+        let container = Docker::get().start_container(&arguments);
+        container.prints("left");
+        wait_until("no zombie is left", || zombies(&container) == 0);
+    }
+    // The control: without an init they stay.
+    let container = Docker::get().start_container(&["--init=false", "busybox:test", "sh", "-c", script]);
+    container.prints("left");
+    wait_until("they are zombies", || zombies(&container) == 8);
+}
+
+/// What a person at a terminal types, and sees.
+struct Terminal {
+    child: std::process::Child,
+    shown: std::sync::Arc<std::sync::Mutex<String>>,
+}
+
+impl Terminal {
+    fn new(arguments: &[&str]) -> Self {
+        let mut words = vec!["docker", "run", "--rm", "-it", "--network", "none"];
+        words.extend(arguments);
+        let mut child = Command::new("script")
+            .args(["-q", "-e", "-c", &words.join(" "), "/dev/null"])
+            .env("DOCKER_HOST", Docker::get().host())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("script");
+        let shown = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+        let (mut stream, screen) = (child.stdout.take().unwrap(), shown.clone());
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut bytes) {
+                screen.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
+            }
+        });
+        Self { child, shown }
+    }
+
+    fn types(&mut self, text: &str) {
+        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).expect("type");
+    }
+
+    /// Waits until this is shown, after what was waited for last.
+    fn shows(&self, text: &str) {
+        let start = Instant::now();
+        loop {
+            let mut shown = self.shown.lock().unwrap();
+            if let Some(place) = shown.find(text) {
+                shown.drain(..place + text.len());
+                return;
+            }
+            assert!(start.elapsed() < DEADLINE, "{text:?} does not come: {shown:?}");
+            drop(shown);
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn a_terminal_has_job_control() {
+    for arguments in both_ways(&[], &["sh"]) {
+        let mut terminal = Terminal::new(&arguments);
+        terminal.types("echo up-$((1 + 1))\n");
+        terminal.shows("up-2");
+        // What is typed ahead, the shell may keep for itself.
+        terminal.types("echo run-$((1 + 1)); cat\n");
+        terminal.shows("run-2");
+        terminal.types("first\n");
+        terminal.shows("first\r\nfirst");
+        terminal.types("\x1a");
+        terminal.shows("Stopped");
+        terminal.types("echo on-$((1 + 1)); fg\n");
+        terminal.shows("on-2");
+        terminal.shows("cat");
+        terminal.types("second\n");
+        terminal.shows("second\r\nsecond");
+        terminal.types("\x03");
+        terminal.shows("# ");
+        terminal.types("echo alive-$((1 + 1)); exit 9\n");
+        terminal.shows("alive-2");
+        assert_eq!(terminal.child.wait().unwrap().code(), Some(9));
+    }
+}
+
+const LOCKED_DOWN: [&str; 12] = [
+    "--read-only",
+    "--cap-drop",
+    "ALL",
+    "--user",
+    "1234",
+    "--security-opt",
+    "no-new-privileges",
+    "--pids-limit",
+    "20",
+    "--memory",
+    "8m",
+    "--memory-swap=8m",
+];
+
+fn it_works_locked_down() {
+    let script = "(sleep 0.1 &); id -u; sleep 0.3; cat /proc/[0-9]*/stat | grep -c ') Z '; exit 42";
+    for arguments in both_ways(&LOCKED_DOWN, &["sh", "-c", script]) {
+        let output = Docker::get().run(&arguments);
+        assert_eq!(output.stdout, b"1234\n0\n", "{output:?}");
+        assert_eq!(output.status.code(), Some(42));
+    }
+}
+
+/// Everything that sexton can be made to do; what is refused is told at -v.
+fn the_default_seccomp_profile_refuses_nothing() {
+    let script = "(trap '' TERM; sleep 1000 &); (sleep 0 &); sleep 0.2; kill -USR1 1; sleep 1000";
+    let options = "-vv -A -T -k 9 -t 200ms -d 0 -p KILL -m -r USR2:TERM";
+    for arguments in both_ways(&["-e", &format!("SEXTON_OPTIONS={options}")], &["sh", "-c", script]) {
+        let output = Docker::get().run(&arguments);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(138), "it dies of its own USR1: {told}");
+        for refusal in ["not permitted", "not implemented", "denied", "nvalid"] {
+            assert!(!told.contains(refusal), "{told}");
+        }
+        assert!(told.contains("forwarding SIGUSR1") && told.contains("phase: done"), "{told}");
+    }
+}
+
+fn info_prints_the_commit() {
+    let version = Command::new(sexton()).arg("--version").output().expect("sexton");
+    let version = String::from_utf8(version.stdout).unwrap();
+    let Some((_, commit)) = version.trim().split_once(" - git.") else { return };
+    let info = Docker::get().says(&["info"]);
+    assert!(info.contains(&format!("init version: {commit}")), "{info}");
+}
+
+fn the_variable_configures_the_engines_init() {
+    let script =
+        "(trap 'sleep 0.3; echo last line; exit' TERM; while :; do sleep 0.05; done) & sleep 0.3; exit 5";
+    let run = |options: &str| {
+        let variable = format!("SEXTON_OPTIONS={options}");
+        Docker::get().run(&["--init", "-e", &variable, "busybox:test", "sh", "-c", script])
+    };
+    let output = run("-t 30");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(5), &b"last line\n"[..]));
+    // The control: without it, they have no time.
+    let output = run("");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(5), &b""[..]));
+    let output = run("-x");
+    assert_eq!(output.status.code(), Some(125));
+    assert_eq!(output.stderr, b"sexton: SEXTON_OPTIONS: -x: unknown option (see sexton --help)\n");
+}
+
+fn the_example_dockerfile() {
+    let context = tempfile::tempdir().unwrap();
+    fs::create_dir_all(context.path().join("target/release")).unwrap();
+    fs::copy(sexton(), context.path().join("target/release/sexton")).unwrap();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Dockerfile.example");
+    let path = context.path().to_str().unwrap();
+    Docker::get().says(&[
+        "build",
+        "-q",
+        "-f",
+        file,
+        "--build-arg",
+        "BASE=busybox:test",
+        "-t",
+        "example:test",
+        path,
+    ]);
+    let output = Docker::get().run(&["--init=false", "example:test"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("and this is process 1:\n/sexton -- sh -c "), "{text}");
+}
+
+fn last_words_are_where_kubernetes_looks() {
+    let (_directory, log) = file_with("");
+    let volume = format!("{}:/dev/termination-log", log.display());
+    let container = Docker::get().start_container(&[
+        "--init",
+        "-e",
+        "SEXTON_OPTIONS=-T",
+        "-v",
+        &volume,
+        "busybox:test",
+        "sh",
+        "-c",
+        "trap '' TERM; echo ready; while :; do sleep 0.05; done",
+    ]);
+    container.prints("ready");
+    container.kill("HUP");
+    assert_eq!(container.code(), 129);
+    let words = fs::read_to_string(log).unwrap();
+    assert!(
+        words.starts_with("sh (pid ")
+            && words.contains(") was killed by SIGHUP 0.")
+            && words.ends_with(" s after SIGHUP\n"),
+        "{words}"
+    );
+}
+
+fn an_out_of_memory_kill_is_named() {
+    let (_directory, log) = file_with("");
+    let volume = format!("{}:/dev/termination-log", log.display());
+    let options = ["--memory", "20m", "--memory-swap", "20m", "-v", &volume, "-e", "SEXTON_OPTIONS=-T"];
+    let output =
+        Docker::get().run(&[&options[..], &["--init", "busybox:test", "tail", "/dev/zero"]].concat());
+    assert_eq!(output.status.code(), Some(137), "{output:?}");
+    let words = fs::read_to_string(log).unwrap();
+    assert!(
+        words.ends_with(" was killed by SIGKILL; out-of-memory kills in its cgroup since the start: 1\n"),
+        "{words}"
+    );
+}
+
+/// As an init container does it.
+fn it_installs_itself_from_a_read_only_image() {
+    let volume = tempfile::tempdir().unwrap();
+    let mount = format!("{}:/volume", volume.path().display());
+    for _ in 0..2 {
+        let words = [
+            "--read-only",
+            "--init=false",
+            "-v",
+            &mount,
+            "--entrypoint",
+            "/sexton",
+            "sexton:test",
+            "--install",
+            "/volume",
+        ];
+        let output = Docker::get().run(&words);
+        assert!(output.status.success(), "{output:?}");
+    }
+    let mount = format!("{}:/volume:ro", volume.path().display());
+    let words = [
+        "--init=false",
+        "-v",
+        &mount,
+        "--entrypoint",
+        "/volume/sexton",
+        "busybox:test",
+        "sh",
+        "-c",
+        "exit 6",
+    ];
+    assert_eq!(Docker::get().run(&words).status.code(), Some(6));
+}

@@ -1,0 +1,40 @@
+//! sexton on real container engines: a dockerd and a store of Podman's that belong to
+//! this run of the tests, with images made on the spot. Nothing is fetched.
+//!
+//! `SEXTON_BIN` names another sexton to put under the same tests. They need root and the
+//! engines; `SEXTON_TEST_REQUIRE=docker,podman` makes it a failure not to have them.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod docker;
+mod examples;
+#[path = "../harness/mod.rs"]
+mod harness;
+mod podman;
+mod support;
+mod worker;
+
+use std::process::ExitCode;
+
+use libtest2_mimic::Harness;
+
+pub(crate) use harness::{Test, tests};
+
+/// The tests run in a child of this process, so that somebody is left to tidy up.
+fn main() -> ExitCode {
+    if !support::is_in_place() {
+        return support::in_a_place(|mut child| {
+            let status = child.args(std::env::args_os().skip(1)).status().expect("the tests");
+            ExitCode::from(status.code().map_or(1, |code| code as u8))
+        });
+    }
+    let modules = [
+        ("docker", docker::tests()),
+        ("examples", examples::tests()),
+        ("podman", podman::tests()),
+        ("worker", worker::tests()),
+    ];
+    let trials =
+        modules.into_iter().flat_map(|(name, tests)| tests.into_iter().map(move |test| test.trial(name)));
+    Harness::with_env().discover(trials).main()
+}

@@ -1,0 +1,101 @@
+//! Tests that know what they need. One that needs what a machine may lack shows itself
+//! as ignored with the reason; where `SEXTON_TEST_REQUIRE` names the need (`root`,
+//! `docker`), it fails instead.
+
+use libtest2_mimic::Trial;
+
+/// A test, and what it needs that a machine may lack.
+pub(crate) struct Test {
+    name: &'static str,
+    needs: Option<Need>,
+    run: fn(),
+}
+
+/// What a machine may lack.
+#[derive(Clone, Copy)]
+pub(crate) enum Need {
+    /// To be root.
+    Root,
+    /// A program.
+    Program(&'static str),
+    /// Something that has a name, and a way to find out.
+    #[allow(dead_code)]
+    Other(&'static str, fn() -> bool),
+}
+
+impl Need {
+    fn name(self) -> &'static str {
+        match self {
+            Need::Root => "root",
+            Need::Program(name) | Need::Other(name, _) => name,
+        }
+    }
+
+    fn is_met(self) -> bool {
+        match self {
+            Need::Root => is_root(),
+            Need::Program(name) => is_installed(name),
+            Need::Other(_, is_met) => is_met(),
+        }
+    }
+
+    fn is_required(self) -> bool {
+        let required = std::env::var("SEXTON_TEST_REQUIRE").unwrap_or_default();
+        required.split(',').any(|name| name == self.name())
+    }
+}
+
+pub(crate) fn is_root() -> bool {
+    // SAFETY: has no memory effect.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Whether there is such a program in `PATH`.
+pub(crate) fn is_installed(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(name).exists())
+}
+
+#[allow(dead_code)]
+impl Test {
+    pub(crate) const fn new(name: &'static str, run: fn()) -> Self {
+        Self { name, needs: None, run }
+    }
+
+    pub(crate) const fn as_root(name: &'static str, run: fn()) -> Self {
+        Self { name, needs: Some(Need::Root), run }
+    }
+
+    pub(crate) const fn with(program: &'static str, name: &'static str, run: fn()) -> Self {
+        Self { name, needs: Some(Need::Program(program)), run }
+    }
+
+    pub(crate) const fn needing(need: Need, name: &'static str, run: fn()) -> Self {
+        Self { name, needs: Some(need), run }
+    }
+
+    pub(crate) fn trial(self, module: &'static str) -> Trial {
+        Trial::test(format!("{module}::{}", self.name), move |context| {
+            if let Some(need) = self.needs
+                && !need.is_met()
+                && !need.is_required()
+            {
+                // The harness counts it as ignored, but does not show the reason.
+                eprintln!("ignored {module}::{}: needs {}", self.name, need.name());
+                context.ignore_for(format!("needs {}", need.name()))?;
+            }
+            (self.run)();
+            Ok(())
+        })
+    }
+}
+
+/// Names each test after its function.
+macro_rules! tests {
+    ($($kind:ident $(($need:expr))? $name:ident),* $(,)?) => {
+        pub(crate) fn tests() -> Vec<crate::Test> {
+            vec![$(crate::Test::$kind($($need,)? stringify!($name), $name)),*]
+        }
+    };
+}
+pub(crate) use tests;
