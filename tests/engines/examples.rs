@@ -1,1 +1,90 @@
-crate::tests![];
+//! Every file under `examples/`; `daemon.json` is what the daemon of these tests runs
+//! with, `containers.conf` what Podman does, and the manifests are in `podman.rs`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::harness::Need;
+use crate::support::{DOCKER, Docker, all, name, root_file_system, run, sexton, text, wait_until};
+
+/// What the test of the Compose file needs.
+const COMPOSE: Need = Need::Other("compose", || {
+    matches!(DOCKER, Need::Other(_, docker) if docker()) && all(&["docker-compose"])
+});
+
+crate::tests![
+    needing(DOCKER) every_dockerfile,
+    needing(COMPOSE) the_compose_file,
+    new every_example_has_a_test,
+];
+
+fn directory() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples"))
+}
+
+fn every_dockerfile() {
+    let docker = Docker::get();
+    for base in ["debian", "alpine", "distroless", "scratch"] {
+        let context = tempfile::tempdir().unwrap();
+        fs::copy(sexton(), context.path().join("sexton")).unwrap();
+        fs::copy(root_file_system().join("bin/busybox"), context.path().join("app")).unwrap();
+        let file = directory().join(format!("{base}.Dockerfile"));
+        let (file, path, image) = (file.to_str().unwrap(), context.path().to_str().unwrap(), name());
+        let base_image: &[&str] = if base == "scratch" { &[] } else { &["--build-arg", "BASE=busybox:test"] };
+        docker.says(&[&["build", "-q", "-f", file, "-t", &image], base_image, &[path]].concat());
+        let output = docker.run(&["--init=false", &image]);
+        assert!(output.status.success(), "{base}: {output:?}");
+        let container = docker.start_container(&["--init=false", &image]);
+        assert_eq!(container.code(), 0, "{base}");
+    }
+}
+
+/// The services run without a network, as this daemon has none.
+fn the_compose_file() {
+    let docker = Docker::get();
+    docker.says(&["tag", "busybox:test", "example/app:1"]);
+    let project = tempfile::tempdir().unwrap();
+    fs::copy(sexton(), project.path().join("sexton")).unwrap();
+    fs::copy(directory().join("compose.yaml"), project.path().join("compose.yaml")).unwrap();
+    let services = ["worker", "engine"];
+    let without_network: String =
+        services.iter().map(|service| format!("  {service}:\n    network_mode: none\n")).collect();
+    fs::write(
+        project.path().join("override.yaml"),
+        format!("version: \"2.4\"\nservices:\n{without_network}"),
+    )
+    .unwrap();
+    let compose = |arguments: &[&str]| {
+        let mut command = Command::new("docker-compose");
+        command.env("DOCKER_HOST", docker.host()).current_dir(project.path());
+        command.args(["-f", "compose.yaml", "-f", "override.yaml", "-p", "example"]).args(arguments);
+        text(run(command))
+    };
+    compose(&["up", "-d"]);
+    wait_until("both have started", || {
+        let logs = compose(&["logs"]);
+        services.iter().all(|service| logs.contains(&format!("{service} started")))
+    });
+    for (service, name) in [("worker", "/sexton"), ("engine", "/sbin/docker-init")] {
+        let words = compose(&["exec", "-T", service, "cat", "/proc/1/cmdline"]);
+        assert!(words.starts_with(&format!("{name}\0-")), "{words}");
+    }
+    compose(&["down"]);
+}
+
+fn every_example_has_a_test() {
+    let tests = [include_str!("examples.rs"), include_str!("podman.rs"), include_str!("support.rs")].concat();
+    for entry in fs::read_dir(directory()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let stem = name.trim_end_matches(".Dockerfile");
+        assert!(
+            name == "README.md" || tests.contains(&format!("\"{stem}\"")) || tests.contains(&name),
+            "{name}"
+        );
+        assert!(
+            include_str!("../../examples/README.md").contains(&format!("({name})")) || name == "README.md",
+            "{name}"
+        );
+    }
+}

@@ -207,19 +207,12 @@ impl Docker {
         docker
     }
 
+    /// It ends, with its containers, when the tests have: see [`Self::start`].
     fn end(directory: &Path) {
         let Ok(pid) = fs::read_to_string(directory.join("pid")) else { return };
         let pid: i32 = pid.trim().parse().expect("a PID");
-        // What a failed test has left.
-        let docker = Self { directory: directory.to_owned() };
-        for container in docker.says(&["ps", "-aq"]).split_whitespace() {
-            docker.output(&["rm", "-f", container]);
-        }
         // SAFETY: has no memory effect.
-        wait_until("dockerd ends", || unsafe {
-            libc::kill(pid, libc::SIGTERM);
-            libc::kill(pid, 0) < 0
-        });
+        wait_until("dockerd ends", || unsafe { libc::kill(pid, 0) < 0 });
     }
 
     /// The client, without arguments.

@@ -1,0 +1,7 @@
+# Nothing but sexton and a static app (here `app`, beside this file). There is no PATH to
+# search, no /bin/sh, and no /tmp: sexton needs none of them.
+FROM scratch
+COPY sexton /sexton
+COPY app /app
+ENTRYPOINT ["/sexton", "--", "/app"]
+CMD ["sleep", "1"]
