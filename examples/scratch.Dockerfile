@@ -4,4 +4,4 @@ FROM scratch
 COPY sexton /sexton
 COPY app /app
 ENTRYPOINT ["/sexton", "--", "/app"]
-CMD ["sleep", "1"]
+CMD ["--version"]

@@ -74,7 +74,13 @@ fn the_infra_container_reaps_for_all_of_the_pod() {
     let script = "for n in 1 2 3 4; do (sleep 0.2 &); done; exec sleep 1000";
     podman.says(&["run", "-d", "--pod", &pod, "--name", &member, IMAGE, "sh", "-c", script]);
     let seen = || {
-        podman.says(&["exec", &member, "sh", "-c", "cat /proc/1/cmdline; cat /proc/[0-9]*/stat 2>/dev/null"])
+        podman.says(&[
+            "exec",
+            &member,
+            "sh",
+            "-c",
+            "cat /proc/1/cmdline; cat /proc/[0-9]*/stat 2>/dev/null; true",
+        ])
     };
     wait_until("the orphans came and went", || {
         let seen = seen();
