@@ -78,7 +78,7 @@ pub fn run(arguments: Arguments, environment: Environment) -> u8 {
     let first = match request {
         Ok(Request::Command(first)) => first,
         Ok(Request::Pause) => return pause(&settings, dialect, &log),
-        Ok(Request::Install(target)) => return install(target, &log),
+        Ok(Request::Install(target)) => return install_to(target, &log),
         Ok(Request::Page(page)) => return print(page, dialect),
         Err(code) => return code,
     };
@@ -192,7 +192,7 @@ fn settle() {
     sys::close_all_but_standard();
 }
 
-fn install(target: &[u8], log: &Log) -> u8 {
+fn install_to(target: &[u8], log: &Log) -> u8 {
     match install::install(target) {
         Ok(()) => 0,
         Err(failure) => {
@@ -275,10 +275,10 @@ fn adopt_orphans(settings: &Settings, dialect: Dialect, own_pid: Pid, log: &Log)
         if let Err(reason) = prctl::set_child_subreaper(true) {
             log.say(Level::Info, &[&"PR_SET_CHILD_SUBREAPER: ", &reason]);
         }
-    } else if dialect.warns_of_orphans() && settings.warn {
+    } else if dialect.warns_of_orphans() && settings.warn && prctl::get_child_subreaper() != Ok(true) {
         log.say(
             Level::Problem,
-            &[&"not PID 1, nor a subreaper: orphans are not reaped (use -s or TINI_SUBREAPER, or be PID 1)"],
+            &[&"not PID 1, nor a subreaper: zombie reaping won't work (use -s or TINI_SUBREAPER, or be PID 1)"],
         );
     }
 }

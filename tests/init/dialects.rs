@@ -89,7 +89,7 @@ fn the_version_is_the_one_that_engines_look_for() {
 }
 
 const WARNING: &str =
-    "sexton: not PID 1, nor a subreaper: orphans are not reaped (use -s or TINI_SUBREAPER, or be PID 1)\n";
+    "sexton: not PID 1, nor a subreaper: zombie reaping won't work (use -s or TINI_SUBREAPER, or be PID 1)\n";
 
 fn tini_warns_where_orphans_go_elsewhere() {
     let said = |init: Init| complaint(&init.called("tini").run(["true"])).to_owned();
@@ -99,6 +99,7 @@ fn tini_warns_where_orphans_go_elsewhere() {
     assert_eq!(said(Init::plain(&["-s"])), "");
     assert_eq!(said(Init::plain(&[]).env("TINI_SUBREAPER", "")), "");
     assert_eq!(said(Init::pid1(&[])), "");
+    assert_eq!(said(Init::plain(&[]).given("subreaper")), "", "it is one already");
 }
 
 /// Whether an orphan of the command becomes sexton's child.

@@ -204,6 +204,7 @@ fn apply(condition: &str) {
                 let full = check(libc::open(c"/dev/full".as_ptr(), libc::O_WRONLY)) as i32;
                 check(libc::dup2(full, 2));
             }
+            "subreaper" => drop(check(libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1))),
             "without-cap-kill" => {
                 const CAP_KILL: i32 = 5;
                 check(libc::prctl(libc::PR_CAPBSET_DROP, CAP_KILL));
