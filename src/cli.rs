@@ -30,6 +30,10 @@ pub struct Settings<'a> {
     pub parent_death_signal: Option<Signal>,
     /// Adopt orphans when not PID 1.
     pub adopt: bool,
+    /// Tell of each orphan that is reaped.
+    pub warn_on_reap: bool,
+    /// Add the orphans up.
+    pub report: bool,
     /// Where to write how the command failed.
     pub termination_log: Option<&'a [u8]>,
     /// Die of the signal that the command died of.
@@ -53,6 +57,8 @@ pub enum Task<'a> {
     Pause,
     /// `--install`: copy the program to this path.
     Install(&'a [u8]),
+    /// `-z`: tell whose the zombies are, and fail if there are more than this.
+    Zombies(u32),
 }
 
 impl Default for Settings<'_> {
@@ -63,6 +69,8 @@ impl Default for Settings<'_> {
             rewrites: Rewrites::default(),
             parent_death_signal: None,
             adopt: true,
+            warn_on_reap: false,
+            report: false,
             termination_log: None,
             mirror: false,
             remapped: ExitCodes::default(),
@@ -148,6 +156,9 @@ enum Act {
     Grace,
     WaitAll,
     Pause,
+    WarnOnReap,
+    Report,
+    Zombies,
     TerminationLog,
     Install,
     Verbose,
@@ -189,7 +200,7 @@ impl Spec {
     }
 }
 
-const OPTIONS: [Spec; 19] = [
+const OPTIONS: [Spec; 22] = [
     Spec::flag(b'c', "single-child", Act::Scope(Scope::Command), "forward signals to the command alone"),
     Spec::flag(b'g', "group", Act::Scope(Scope::Group), "forward to its process group (the default)"),
     Spec::flag(b'A', "all", Act::Scope(Scope::Everything), "forward to everything that runs below sexton"),
@@ -209,6 +220,15 @@ const OPTIONS: [Spec; 19] = [
     Spec::taking("TIME", b't', "grace", Act::Grace, "after the command TERM others, then KILL"),
     Spec::flag(b'a', "wait-all", Act::WaitAll, "wait for others when the command has ended"),
     Spec::flag(b'P', "pause", Act::Pause, "no command: reap until TERM or INT"),
+    Spec::flag(b'w', "warn-on-reap", Act::WarnOnReap, "a line for every orphan that is reaped"),
+    Spec::flag(b'R', "report", Act::Report, "at exit, a table of the orphans by name"),
+    Spec {
+        short: Some(b'z'),
+        long: "zombies",
+        value: Value::Optional("MAX"),
+        act: Act::Zombies,
+        help: "whose zombies are here? Exit 1 if more than MAX",
+    },
     Spec {
         short: Some(b'T'),
         long: "termination-log",
@@ -340,6 +360,12 @@ impl<'a> Settings<'a> {
             Act::Grace => self.plan.grace = Some(time()?),
             Act::WaitAll => self.plan.wait_all = true,
             Act::Pause => self.task = Task::Pause,
+            Act::WarnOnReap => self.warn_on_reap = true,
+            Act::Report => self.report = true,
+            Act::Zombies => {
+                let max = if attached.is_none() { Some(0) } else { number::decimal(value) };
+                self.task = Task::Zombies(max.ok_or(wrong("not a number of zombies"))?);
+            }
             Act::TerminationLog => match value {
                 [] if attached.is_none() => self.termination_log = Some(TERMINATION_LOG),
                 // Nobody would look for it in `/`, where we go.
@@ -549,6 +575,9 @@ mod tests {
     fn other_tasks_than_to_run_a_command() {
         assert_eq!(accepted(&["-v"]).0.task, Task::Run);
         assert_eq!(accepted(&["-vP"]).0.task, Task::Pause);
+        for (words, max) in [(&["-z"][..], 0), (&["--zombies"], 0), (&["-z=3"], 3), (&["--zombies=3"], 3)] {
+            assert_eq!(accepted(words).0.task, Task::Zombies(max));
+        }
         for words in [&["--install", "/x", "-v"][..], &["--install=/x"]] {
             assert_eq!(accepted(words).0.task, Task::Install(b"/x"));
         }
@@ -585,6 +614,8 @@ mod tests {
             (&["-T=log", "x"], "-T log: not an absolute path"),
             (&["--termination-log=", "x"], "--termination-log : not an absolute path"),
             (&["--install"], "--install: needs a value"),
+            (&["-z=many"], "-z many: not a number of zombies"),
+            (&["--zombies="], "--zombies : not a number of zombies"),
             (&["--pause=1"], "--pause: takes no value"),
             (&["-r", "TERM", "x"], "-r TERM: not FROM:TO"),
             (&["-r", "TERM:", "x"], "-r TERM:: TO is not a signal or 0"),

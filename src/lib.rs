@@ -17,6 +17,8 @@
 //! | [`shutdown`] | an orderly end: delay, kill-after, grace, wait-all |
 //! | [`forward`] | which signal goes on, as what, to whom |
 //! | [`terminal`] | sessions, process groups, the foreground, stopping with the command |
+//! | [`zombies`] | whose zombie it is |
+//! | [`report`] | who the orphans were |
 //! | [`termination_log`] | a container's last words |
 //! | [`install`] | copying this program somewhere |
 //! | [`exit`] | how a child ended, and the exit code that says so |
@@ -38,6 +40,7 @@ pub mod message;
 pub mod number;
 pub mod path;
 pub mod procfs;
+pub mod report;
 pub mod shutdown;
 pub mod signal;
 pub mod spawn;
@@ -46,6 +49,7 @@ pub mod supervise;
 pub mod sys;
 pub mod terminal;
 pub mod termination_log;
+pub mod zombies;
 
 use std::ffi::CStr;
 
@@ -57,6 +61,7 @@ use dialect::{Dialect, Placement};
 use exit::{FAILED, Status};
 use forward::{Forwarder, INIT};
 use message::{Level, Log, Show, Word};
+use report::Report;
 use signal::Signal;
 use spawn::{Command, Failure, Started};
 use supervise::{LastSignal, Supervisor, Ways};
@@ -78,6 +83,7 @@ pub fn run(arguments: Arguments, environment: Environment) -> u8 {
     let first = match request {
         Ok(Request::Command(first)) => first,
         Ok(Request::Pause) => return pause(&settings, dialect, &log),
+        Ok(Request::Zombies(max)) => return list_zombies(max, &log),
         Ok(Request::Install(target)) => return install_to(target, &log),
         Ok(Request::Page(page)) => return print(page, dialect),
         Err(code) => return code,
@@ -127,6 +133,7 @@ fn serve(settings: &Settings, dialect: Dialect, command: &Command, log: &Log) ->
         rewrites: &settings.rewrites,
         plan: &settings.plan,
         job,
+        warn_on_reap: settings.warn_on_reap,
         ways: Ways {
             same_group: placement == Placement::OurGroup,
             suspends_itself: dialect.suspends_itself(),
@@ -135,8 +142,12 @@ fn serve(settings: &Settings, dialect: Dialect, command: &Command, log: &Log) ->
         last_signal: LastSignal::new(last_words.is_some()),
         log,
     };
-    let ended = supervisor.run(before);
+    let mut report = settings.report.then(Report::default);
+    let ended = supervisor.run(before, report.as_mut());
     supervisor.job.ended();
+    if let Some(report) = &mut report {
+        report.print(log);
+    }
     let status = ended.map_err(|reason| {
         log.say(Level::Problem, &[&"wait4: ", &reason]);
         FAILED
@@ -172,11 +183,17 @@ fn pause(settings: &Settings, dialect: Dialect, log: &Log) -> u8 {
         plan: &settings.plan,
         job: Job::none(own_pid),
         ways: Ways::default(),
+        warn_on_reap: settings.warn_on_reap,
         last_signal: LastSignal::new(false),
         log,
     };
     let before = parent_died.into_iter().fold(SignalSet::EMPTY, SignalSet::with);
-    match supervisor.run(before) {
+    let mut report = settings.report.then(Report::default);
+    let ended = supervisor.run(before, report.as_mut());
+    if let Some(report) = &mut report {
+        report.print(log);
+    }
+    match ended {
         Ok(status) => status.exit_code(),
         Err(reason) => {
             log.fail(&[&"wait4: ", &reason]);
@@ -190,6 +207,16 @@ fn pause(settings: &Settings, dialect: Dialect, log: &Log) -> u8 {
 fn settle() {
     let _ = chdir(c"/");
     sys::close_all_but_standard();
+}
+
+fn list_zombies(max: u32, log: &Log) -> u8 {
+    match zombies::list() {
+        Ok(count) => u8::from(count > max),
+        Err(failure) => {
+            log.fail(&[&failure]);
+            FAILED
+        }
+    }
 }
 
 fn install_to(target: &[u8], log: &Log) -> u8 {
@@ -215,6 +242,8 @@ enum Request {
     Command(usize),
     /// To run none.
     Pause,
+    /// To tell whose the zombies are.
+    Zombies(u32),
     /// To copy this program to a path.
     Install(&'static [u8]),
     /// To print a page.
@@ -249,6 +278,7 @@ fn read_options(
         (Task::Run, Some(_)) => Ok(Request::Command(first)),
         (Task::Run, None) => Err(wrong(&[&"COMMAND: missing (see sexton --help)"])),
         (Task::Pause, None) => Ok(Request::Pause),
+        (Task::Zombies(max), None) => Ok(Request::Zombies(max)),
         (Task::Install(target), None) => Ok(Request::Install(target)),
         (_, Some(word)) => Err(wrong(&[&Word(word.to_bytes()), &": no COMMAND goes with that option"])),
     }

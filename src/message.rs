@@ -101,6 +101,46 @@ impl Show for Pid {
     }
 }
 
+impl Show for u64 {
+    fn show(&self, line: &mut Line) {
+        line.number(*self);
+    }
+}
+
+/// Something in a column of a table.
+pub struct Padded<'a> {
+    width: usize,
+    item: &'a dyn Show,
+    before: bool,
+}
+
+impl<'a> Padded<'a> {
+    /// With spaces before it.
+    pub fn left(width: usize, item: &'a dyn Show) -> Self {
+        Self { width, item, before: true }
+    }
+
+    /// With spaces behind it.
+    pub fn right(width: usize, item: &'a dyn Show) -> Self {
+        Self { width, item, before: false }
+    }
+}
+
+impl Show for Padded<'_> {
+    fn show(&self, line: &mut Line) {
+        let mut alone = Line::new();
+        self.item.show(&mut alone);
+        let spaces = || (alone.length..self.width).map(|_| " ");
+        if self.before {
+            spaces().for_each(|space| line.text(space));
+        }
+        line.bytes(alone.as_bytes());
+        if !self.before {
+            spaces().for_each(|space| line.text(space));
+        }
+    }
+}
+
 /// A time, in seconds and tenths.
 pub struct Seconds(pub Nanoseconds);
 

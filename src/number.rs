@@ -9,12 +9,17 @@ pub type Nanoseconds = u64;
 /// The value of a word of decimal digits alone: no sign, no space. None where it
 /// is empty, holds anything else, or does not fit.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u32> {
+    u32::try_from(decimal_64(digits)?).ok()
+}
+
+/// The same for larger ones.
+pub(crate) fn decimal_64(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0_u32, |value, digit| {
+    digits.iter().try_fold(0_u64, |value, digit| {
         let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        value.checked_mul(10)?.checked_add(u32::from(digit))
+        value.checked_mul(10)?.checked_add(u64::from(digit))
     })
 }
 
@@ -37,16 +42,11 @@ pub(crate) fn duration(word: &[u8]) -> Option<Nanoseconds> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let digit = |byte: &u8| Some(u64::from(byte.checked_sub(b'0').filter(|digit| *digit <= 9)?));
-    let mut value: u64 = 0;
-    for byte in whole {
-        value = value.checked_mul(10)?.checked_add(digit(byte)?)?;
-    }
-    value = value.checked_mul(unit)?;
+    let mut value = if whole.is_empty() { 0 } else { decimal_64(whole)?.checked_mul(unit)? };
     let mut place = unit;
     for byte in fraction {
         place /= 10;
-        value = value.checked_add(place * digit(byte)?)?;
+        value = value.checked_add(place * decimal_64(&[*byte])?)?;
     }
     Some(value)
 }

@@ -6,14 +6,14 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use crate::number::{Decimal, decimal};
+use crate::number::{self, Decimal, Nanoseconds, decimal};
 use crate::path::Path;
 use crate::signal::Signal;
 use crate::sys::{self, ProcessHandle};
@@ -33,7 +33,7 @@ pub fn signal_descendants(
         return Err(Errno::ENOSYS);
     }
     let mut outcome = Ok(());
-    for_each_process(|process| {
+    for_each_process(|process, _| {
         if process != ancestor && meant(process) && descends(process, ancestor) {
             match signal_if_descendant(process, ancestor, signals) {
                 Ok(()) | Err(Errno::ESRCH) => {}
@@ -91,11 +91,16 @@ pub fn is_between(process: Pid, first: Pid, last: Pid) -> bool {
 
 /// Whether /proc shows our own PID namespace: in another one's, the numbers mean
 /// other processes.
-fn is_ours(own_pid: Pid) -> bool {
-    let mut buffer = [0; STAT];
+pub fn is_ours(own_pid: Pid) -> bool {
+    let mut buffer = [0; SHORT_STAT];
     let pid = sys::read_start(c"/proc/self/stat", &mut buffer)
         .and_then(|stat| stat.split(|byte| *byte == b' ').next());
     pid.and_then(decimal) == u32::try_from(own_pid.as_raw()).ok()
+}
+
+/// Whether there is a /proc at all, of whatever namespace.
+pub fn is_there() -> bool {
+    sys::read_start(c"/proc/loadavg", &mut [0; LOADAVG]).is_some()
 }
 
 /// Whether a process descends from `ancestor`.
@@ -127,30 +132,116 @@ const ATTEMPTS: u8 = 8;
 
 /// The parent of a process.
 pub fn parent(process: Pid) -> Option<Pid> {
+    Some(Stat::read(process, &mut [0; SHORT_STAT])?.parent)
+}
+
+/// What `/proc/PID/stat` says (`proc_pid_stat(5)`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stat<'a> {
+    /// The program's name, at most 15 bytes of it (64 for a kernel thread); it may hold
+    /// anything.
+    pub name: &'a [u8],
+    /// `Z` is a zombie, `T` stopped, `t` stopped by a tracer.
+    pub state: u8,
+    /// The parent; PID 0 where it is outside of the PID namespace.
+    pub parent: Pid,
+    /// How many threads it has, a main thread that has ended included.
+    pub threads: u32,
+    /// When it started, on the clock of [`sys::time_since_boot`].
+    pub started: Nanoseconds,
+}
+
+/// Room for the start of it: PID, name, state and parent.
+const SHORT_STAT: usize = 128;
+/// Room for all that is looked at.
+pub const STAT: usize = 512;
+
+impl<'a> Stat<'a> {
+    /// Reads it into a buffer; what does not fit is taken as 0.
+    pub fn read(process: Pid, buffer: &'a mut [u8]) -> Option<Self> {
+        let mut path = ProcPath::default();
+        Self::parse(sys::read_start(proc_path(&mut path, process, b"/stat")?, buffer)?)
+    }
+
+    /// The second field is the name in parentheses, which may hold parentheses and
+    /// spaces too: the others count from the last one.
+    fn parse(stat: &'a [u8]) -> Option<Self> {
+        let open = stat.iter().position(|byte| *byte == b'(')?;
+        let close = stat.iter().rposition(|byte| *byte == b')')?;
+        let mut fields = stat.get(close..)?.split(|byte| *byte == b' ').skip(1);
+        let state = *fields.next()?.first()?;
+        let parent = i32::try_from(decimal(fields.next()?)?).ok()?;
+        // The 20th field of all, and the 22nd.
+        let threads = fields.nth(15).and_then(decimal).unwrap_or(0);
+        let ticks = fields.nth(1).and_then(number::decimal_64).unwrap_or(0);
+        Some(Self {
+            name: stat.get(open + 1..close)?,
+            state,
+            parent: Pid::from_raw(parent),
+            threads,
+            started: ticks.saturating_mul(sys::nanoseconds_per_tick()),
+        })
+    }
+
+    /// How long ago it started.
+    pub fn age(&self) -> Nanoseconds {
+        sys::time_since_boot().saturating_sub(self.started)
+    }
+}
+
+/// Long enough for `/proc/PID/status`.
+type ProcPath = Path<32>;
+
+fn proc_path<'a>(path: &'a mut ProcPath, process: Pid, file: &[u8]) -> Option<&'a CStr> {
     let digits = Decimal::new(u64::from(process.as_raw().unsigned_abs()));
-    let mut path = Path::<32>::default();
-    let mut buffer = [0; STAT];
-    parse_parent(sys::read_start(path.join(&[b"/proc/", digits.as_bytes(), b"/stat"])?, &mut buffer)?)
+    path.join(&[b"/proc/", digits.as_bytes(), file])
 }
 
-/// Room for the start of a `/proc/PID/stat`: PID, name (at most 64 bytes with the
-/// parentheses), state and parent.
-const STAT: usize = 128;
-
-/// The fourth field of `/proc/PID/stat`. The second is the name in parentheses,
-/// which may hold anything, parentheses and spaces too: fields count from the
-/// last one.
-fn parse_parent(stat: &[u8]) -> Option<Pid> {
-    let after_name = stat.rsplitn(2, |byte| *byte == b')').next()?;
-    let parent = decimal(after_name.split(|byte| *byte == b' ').nth(2)?)?;
-    Some(Pid::from_raw(i32::try_from(parent).ok()?))
+/// Who traces a process, a debugger say, if somebody does.
+pub fn tracer(process: Pid) -> Option<Pid> {
+    let mut path = ProcPath::default();
+    let mut status = [0; 1024];
+    let status = sys::read_start(proc_path(&mut path, process, b"/status")?, &mut status)?;
+    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"TracerPid:"))?;
+    let pid = i32::try_from(decimal(line.trim_ascii())?).ok()?;
+    (pid > 0).then_some(Pid::from_raw(pid))
 }
 
-/// Calls `f` with every process, in the order of their PIDs.
-fn for_each_process(mut f: impl FnMut(Pid)) -> Result<(), Errno> {
+/// Calls `f` with every process that may be a zombie, in the order of their PIDs, and
+/// returns how many processes there are.
+///
+/// Most run a program, which can be seen quicker than by reading their `stat`. That they
+/// do not, kernel threads have in common with zombies; and it may be forbidden to look.
+pub fn for_each_suspect(mut f: impl FnMut(Pid)) -> Result<u32, Errno> {
+    let mut seen: u32 = 0;
+    let mut may_trace = sys::may_trace();
+    for_each_process(|process, directory| {
+        seen = seen.saturating_add(1);
+        let alive = match may_trace.then(|| sys::has_memory(process)) {
+            Some(Ok(alive)) => alive,
+            refused => {
+                may_trace &= refused.is_none();
+                has_program(process, directory)
+            }
+        };
+        if !alive {
+            f(process);
+        }
+    })?;
+    Ok(seen)
+}
+
+fn has_program(process: Pid, directory: BorrowedFd) -> bool {
+    let digits = Decimal::new(u64::from(process.as_raw().unsigned_abs()));
+    let mut path = ProcPath::default();
+    path.join(&[digits.as_bytes(), b"/exe"]).is_some_and(|path| sys::is_link(directory, path))
+}
+
+/// Calls `f` with every process, in the order of their PIDs, and with /proc.
+fn for_each_process(mut f: impl FnMut(Pid, BorrowedFd)) -> Result<(), Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let directory: OwnedFd = open(c"/proc", flags, Mode::empty())?;
-    let mut buffer = [0; 1024];
+    let mut buffer = [0; 8192];
     loop {
         let length = sys::read_directory(directory.as_fd(), &mut buffer)?;
         if length == 0 {
@@ -159,7 +250,7 @@ fn for_each_process(mut f: impl FnMut(Pid)) -> Result<(), Errno> {
         let mut entries = buffer.get(..length).unwrap_or_default();
         while let Some((name, rest)) = split_entry(entries) {
             if let Some(Ok(process)) = decimal(name).map(i32::try_from) {
-                f(Pid::from_raw(process));
+                f(Pid::from_raw(process), directory.as_fd());
             }
             entries = rest;
         }
@@ -183,14 +274,32 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_parent_stands_behind_the_last_parenthesis() {
+    fn fields_are_counted_from_behind_the_last_parenthesis() {
         for name in ["sh", "a b", "a) S 1 (b", ")", "", "((", "x\ny"] {
-            let stat = format!("42 ({name}) S 17 42 42 0 -1 4194560");
-            assert_eq!(parse_parent(stat.as_bytes()), Some(Pid::from_raw(17)), "{name:?}");
+            let stat = format!("42 ({name}) Z 17 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 250 9 9");
+            let stat = Stat::parse(stat.as_bytes()).unwrap();
+            assert_eq!(stat.name, name.as_bytes());
+            assert_eq!((stat.state, stat.parent, stat.threads), (b'Z', Pid::from_raw(17), 3));
+            assert_eq!(stat.started, 250 * sys::nanoseconds_per_tick());
         }
-        for stat in ["", "42", "42 (sh)", "42 (sh) S", "42 (sh) S x 1", "42 (sh) S 99999999999 1"] {
-            assert_eq!(parse_parent(stat.as_bytes()), None, "{stat:?}");
+        let cut = Stat::parse(b"42 (sh) S 17 42").unwrap();
+        assert_eq!((cut.parent, cut.threads, cut.started), (Pid::from_raw(17), 0, 0));
+        for stat in
+            ["", "42", "42 (sh)", "42 (sh) S", "42 (sh) S x 1", "42 )sh( S 1", "42 (sh) S 99999999999 1"]
+        {
+            assert_eq!(Stat::parse(stat.as_bytes()), None, "{stat:?}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_ourselves() {
+        let mut buffer = [0; STAT];
+        let stat = Stat::read(Pid::this(), &mut buffer).unwrap();
+        assert!(stat.threads >= 1 && stat.age() < 600_000_000_000);
+        let mut suspects = Vec::new();
+        let seen = for_each_suspect(|process| suspects.push(process)).unwrap();
+        assert!(!suspects.contains(&Pid::this()) && seen as usize > suspects.len());
+        assert_eq!(tracer(Pid::this()), None);
     }
 
     #[test]
@@ -227,7 +336,7 @@ mod tests {
     #[test]
     fn every_process_is_listed_in_order() {
         let mut seen = Vec::new();
-        for_each_process(|process| seen.push(process)).unwrap();
+        for_each_process(|process, _| seen.push(process)).unwrap();
         assert!(seen.contains(&Pid::this()));
         assert!(seen.is_sorted());
     }
@@ -235,7 +344,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
-            let _ = parse_parent(&bytes);
+            let _ = Stat::parse(&bytes);
             let _ = parse_newest(&bytes);
             let _ = split_entry(&bytes);
         }

@@ -13,6 +13,8 @@ use crate::exit::Status;
 use crate::forward::{Forwarder, Rewrites, is_for_the_command};
 use crate::message::{Level, Log};
 use crate::number::Nanoseconds;
+use crate::procfs::{STAT, Stat};
+use crate::report::{Orphan, Report};
 use crate::shutdown::{self, Action, Event, Moment, Phase, Plan, State};
 use crate::signal::Signal;
 use crate::sys::{self, Received, SignalSet};
@@ -34,6 +36,8 @@ pub struct Supervisor<'a> {
     pub job: Job,
     /// What another init would do.
     pub ways: Ways,
+    /// Whether each orphan that is reaped is told.
+    pub warn_on_reap: bool,
     /// The last signal that was forwarded.
     pub last_signal: LastSignal,
     /// Where things are told.
@@ -85,7 +89,8 @@ struct Progress {
 
 impl Supervisor<'_> {
     /// Reaps and forwards until the command has ended, and the others if the plan is
-    /// to wait for them; returns how the command did. `before` arrived already.
+    /// to wait for them; returns how the command did. `before` arrived already; orphans are added to the
+    /// report, if there is one.
     ///
     /// The order matters. SIGCHLD is a wake-up, never a count: the kernel merges
     /// several into one (`signal(7)`), so each means "reap all there is". The first
@@ -95,13 +100,13 @@ impl Supervisor<'_> {
     /// as its PID may be somebody else's by now.
     ///
     /// ECHILD where the command is no child of ours, which would be waiting for ever.
-    pub fn run(&self, before: SignalSet) -> Result<Status, Errno> {
+    pub fn run(&self, before: SignalSet, mut report: Option<&mut Report>) -> Result<Status, Errno> {
         let mut progress = Progress { state: State::START, status: None };
         for signal in before.iter() {
             self.pass_on(signal, &mut progress);
         }
         loop {
-            let found = self.drain(&progress)?;
+            let found = self.drain(&progress, report.as_deref_mut())?;
             if let Some(status) = found.ended {
                 if self.ways.ends_the_group {
                     self.forwarder.end_group();
@@ -228,22 +233,26 @@ impl Supervisor<'_> {
 
     /// Reaps all that can be reaped. That there is no child at all is right where there
     /// is no command, or the command was the last one.
-    fn drain(&self, progress: &Progress) -> Result<Found, Errno> {
+    fn drain(&self, progress: &Progress, mut report: Option<&mut Report>) -> Result<Found, Errno> {
         let running = if progress.status.is_none() { self.command } else { None };
         let mut found = Found::default();
         loop {
-            match sys::reap(self.job.ours) {
+            let reaped = if self.warn_on_reap || report.is_some() {
+                self.reap_and_tell(running, report.as_deref_mut())
+            } else {
+                self.reap()
+            };
+            match reaped {
                 Ok(Some((pid, status))) => {
                     let of_the_command = running == Some(pid);
-                    if status.stop_signal().is_none() {
-                        self.tell_reaped(pid, status);
+                    if status.stop_signal().is_some() {
                         if of_the_command {
-                            found.ended = Some(status);
-                        } else {
-                            found.other_ended = true;
+                            found.stopped = status.stop_signal();
                         }
                     } else if of_the_command {
-                        found.stopped = status.stop_signal();
+                        found.ended = Some(status);
+                    } else {
+                        found.other_ended = true;
                     }
                 }
                 Ok(None) => return Ok(found),
@@ -254,6 +263,42 @@ impl Supervisor<'_> {
                 Err(reason) => return Err(reason),
             }
         }
+    }
+
+    fn reap(&self) -> Result<Option<(Pid, Status)>, Errno> {
+        let reaped = sys::reap(self.job.ours)?;
+        if let Some((pid, status)) = reaped
+            && status.stop_signal().is_none()
+        {
+            self.tell_reaped(pid, status);
+        }
+        Ok(reaped)
+    }
+
+    /// The same with a look at who it is before it is reaped, as there is no telling
+    /// afterwards.
+    fn reap_and_tell(
+        &self,
+        running: Option<Pid>,
+        report: Option<&mut Report>,
+    ) -> Result<Option<(Pid, Status)>, Errno> {
+        let Some(pid) = sys::dead_child()? else {
+            return if self.job.ours { sys::stopped_child() } else { Ok(None) };
+        };
+        let mut buffer = [0; STAT];
+        let stat = if running == Some(pid) { None } else { Stat::read(pid, &mut buffer) };
+        let Some((status, usage)) = sys::reap_with_usage(pid)? else { return Ok(None) };
+        if running == Some(pid) {
+            self.tell_reaped(pid, status);
+        } else {
+            let orphan = Orphan { pid, stat, status, usage };
+            let level = if self.warn_on_reap { Level::Problem } else { Level::Trace };
+            self.log.say(level, &[&orphan]);
+            if let Some(report) = report {
+                report.add(&orphan);
+            }
+        }
+        Ok(Some((pid, status)))
     }
 
     /// Where signals cannot be waited for (a seccomp filter), a PID 1 that gave up

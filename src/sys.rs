@@ -267,9 +267,32 @@ pub fn catch_stop_signals() {
 
 /// The time on a clock that no one sets (`CLOCK_MONOTONIC` in `clock_gettime(2)`).
 pub fn monotonic_time() -> Nanoseconds {
-    // There is no Linux without that clock.
-    let Ok(time) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return 0 };
+    time_on(ClockId::CLOCK_MONOTONIC)
+}
+
+/// The time since the start of the machine (`CLOCK_BOOTTIME`), on which the kernel notes
+/// when a process starts.
+pub fn time_since_boot() -> Nanoseconds {
+    time_on(ClockId::CLOCK_BOOTTIME)
+}
+
+fn time_on(clock: ClockId) -> Nanoseconds {
+    // There is no Linux without these clocks.
+    let Ok(time) = clock_gettime(clock) else { return 0 };
     (time.tv_sec() as u64).saturating_mul(NANOSECONDS).saturating_add(time.tv_nsec() as u64)
+}
+
+/// The unit of times in /proc (`sysconf(3)`, _SC_CLK_TCK), as the kernel tells each
+/// program.
+pub fn nanoseconds_per_tick() -> Nanoseconds {
+    // SAFETY: has no memory effect.
+    let ticks_per_second = unsafe { libc::getauxval(libc::AT_CLKTCK) };
+    NANOSECONDS.checked_div(ticks_per_second).unwrap_or(NANOSECONDS / 100)
+}
+
+/// Sleeps for a while, or until a signal comes that is not blocked.
+pub fn pause_for(milliseconds: u16) {
+    let _ = poll(&mut [], PollTimeout::from(milliseconds));
 }
 
 /// In a second.
@@ -458,6 +481,62 @@ pub fn reap(stops: bool) -> Result<Option<(Pid, Status)>, Errno> {
 /// Waits until a child ends, and reaps it.
 pub fn wait_and_reap() -> Result<(Pid, Status), Errno> {
     wait4(0)?.ok_or(Errno::ECHILD)
+}
+
+/// A child that has ended, which is left as it is (`waitid(2)`, WNOWAIT). None where
+/// there is no such child; ECHILD where there are no children.
+pub fn dead_child() -> Result<Option<Pid>, Errno> {
+    let (pid, _) = waitid(libc::WEXITED | libc::WNOWAIT)?;
+    Ok((pid.as_raw() > 0).then_some(pid))
+}
+
+/// A child that has stopped since this was asked last.
+pub fn stopped_child() -> Result<Option<(Pid, Status)>, Errno> {
+    let (pid, signal) = waitid(libc::WSTOPPED)?;
+    Ok((pid.as_raw() > 0).then_some((pid, Status::from_raw(signal << 8 | 0x7f))))
+}
+
+fn waitid(what: c_int) -> Result<(Pid, c_int), Errno> {
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: `info` is there to be written. Zeroes are valid in it, and stay where no
+    // child was found.
+    unsafe {
+        let options = what | libc::WNOHANG | libc::__WALL;
+        Errno::result(libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options))?;
+        let info = info.assume_init();
+        Ok((Pid::from_raw(info.si_pid()), info.si_status()))
+    }
+}
+
+/// What a child has used, with those of its own children that it waited for
+/// (`getrusage(2)`).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Usage {
+    /// CPU time, of the program and of the kernel for it.
+    pub cpu: Nanoseconds,
+    /// The largest resident set, in KiB.
+    pub max_rss: u64,
+}
+
+/// Reaps a child that has ended. None where it has not.
+pub fn reap_with_usage(child: Pid) -> Result<Option<(Status, Usage)>, Errno> {
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both are there to be written; zeroes are valid in them.
+    let (pid, usage) = unsafe {
+        let options = libc::WNOHANG | libc::__WALL;
+        (libc::wait4(child.as_raw(), &raw mut status, options, usage.as_mut_ptr()), usage.assume_init())
+    };
+    if Errno::result(pid)? == 0 {
+        return Ok(None);
+    }
+    let time = |time: libc::timeval| {
+        (time.tv_sec as u64)
+            .saturating_mul(NANOSECONDS)
+            .saturating_add((time.tv_usec as u64).saturating_mul(1000))
+    };
+    let cpu = time(usage.ru_utime).saturating_add(time(usage.ru_stime));
+    Ok(Some((Status::from_raw(status), Usage { cpu, max_rss: usage.ru_maxrss as u64 })))
 }
 
 /// All signals are blocked, so EINTR does not happen.
@@ -696,6 +775,46 @@ pub fn read_start<'a>(path: &CStr, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     let file = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
     let length = read(file, buffer).ok()?;
     buffer.get(..length)
+}
+
+/// Whether a symbolic link is there, and may be read.
+pub fn is_link(directory: BorrowedFd, path: &CStr) -> bool {
+    let mut buffer = [0_u8; 1];
+    // SAFETY: the kernel writes no more than the buffer's length.
+    let length = unsafe {
+        libc::readlinkat(directory.as_raw_fd(), path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len())
+    };
+    length >= 0
+}
+
+/// Whether we may trace others by capability (`CAP_SYS_PTRACE` in `capabilities(7)`):
+/// then to ask for it is not refused, and noted nowhere.
+pub fn may_trace() -> bool {
+    const VERSION_3: u32 = 0x2008_0522;
+    const CAP_SYS_PTRACE: u32 = 19;
+    let header = [VERSION_3, 0];
+    let mut sets = [[0_u32; 3]; 2];
+    // SAFETY: header and sets are as `capget(2)` has them in this version: the version and
+    // a PID, of which 0 is our own; and twice the effective, permitted and inheritable set.
+    let got = unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) };
+    let [[effective, ..], _] = sets;
+    got == 0 && effective >> CAP_SYS_PTRACE & 1 == 1
+}
+
+/// Whether a process has memory: a zombie has none. Fails with EPERM where we may not
+/// trace it (`process_vm_readv(2)`). Nothing is read, as nothing is at the address.
+pub fn has_memory(process: Pid) -> Result<bool, Errno> {
+    let mut byte = 0_u8;
+    let here = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let there = libc::iovec { iov_base: ptr::null_mut(), iov_len: 1 };
+    // SAFETY: the one byte that could be written is ours.
+    let read =
+        unsafe { libc::process_vm_readv(process.as_raw(), &raw const here, 1, &raw const there, 1, 0) };
+    match Errno::result(read) {
+        Ok(_) | Err(Errno::EFAULT) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
+        Err(reason) => Err(reason),
+    }
 }
 
 /// Reads entries of a directory into a buffer (`getdents64(2)`), as many as fit,

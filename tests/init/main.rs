@@ -8,6 +8,7 @@
 
 mod after_start;
 mod cli;
+mod diagnosis;
 mod dialects;
 mod exit_status;
 mod inheritance;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let modules = [
         ("after_start", after_start::tests()),
         ("cli", cli::tests()),
+        ("diagnosis", diagnosis::tests()),
         ("dialects", dialects::tests()),
         ("exit_status", exit_status::tests()),
         ("inheritance", inheritance::tests()),

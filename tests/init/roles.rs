@@ -29,6 +29,9 @@ pub(crate) fn play(role: &str, arguments: &[OsString]) -> ExitCode {
         "leave-behind" => leave_behind(text(0), number(1), number(2)),
         "family" => family(),
         "hop" => hop(),
+        "with-zombies" => with_zombies(text(0), number(1), &arguments[2..]),
+        "burn" => burn(number(0), number(1)),
+        "outside" => outside(number(0)),
         other => panic!("no role {other:?}"),
     }
 }
@@ -591,4 +594,154 @@ fn hop() -> ExitCode {
             }
         }
     }
+}
+
+/// A child that ends at once, and that nobody waits for; returns when it has.
+///
+/// Safety: one thread.
+unsafe fn make_zombie(first: impl FnOnce()) -> i32 {
+    // SAFETY: plain system calls.
+    unsafe {
+        let child = check(libc::fork()) as i32;
+        if child == 0 {
+            first();
+            libc::_exit(0);
+        }
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        check(libc::waitid(libc::P_PID, child as u32, &raw mut info, libc::WEXITED | libc::WNOWAIT));
+        child
+    }
+}
+
+/// `with-zombies HOW COUNT PROGRAM...`: makes COUNT zombies, runs PROGRAM, and exits as
+/// that did. HOW is one of
+///
+/// - `own`: they are this process's;
+/// - `stopped`: they are a child's that is stopped;
+/// - `named`: this one's, with a name that is hard to read;
+/// - `threads`: no zombies, but processes whose main thread has ended alone;
+/// - `traced`: orphans, which this process traces;
+/// - `slow`: this process reaps them, a moment later.
+fn with_zombies(how: &str, count: i32, program: &[OsString]) -> ExitCode {
+    let mut children = Vec::new();
+    // SAFETY: one thread; plain system calls.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        if how == "stopped" {
+            let holder = check(libc::fork()) as i32;
+            if holder == 0 {
+                for _ in 0..count {
+                    make_zombie(|| ());
+                }
+                libc::raise(libc::SIGSTOP);
+                libc::_exit(0);
+            }
+            let mut info = std::mem::zeroed::<libc::siginfo_t>();
+            check(libc::waitid(libc::P_PID, holder as u32, &raw mut info, libc::WSTOPPED));
+        } else {
+            for _ in 0..count {
+                match how {
+                    "named" => drop(make_zombie(|| {
+                        libc::prctl(libc::PR_SET_NAME, c"a) Z 1 (b\nc".as_ptr());
+                    })),
+                    "threads" => lose_main_thread(),
+                    "traced" => trace_orphan(),
+                    _ => children.push(make_zombie(|| ())),
+                }
+            }
+        }
+    }
+    let mut program =
+        std::process::Command::new(&program[0]).args(&program[1..]).spawn().expect("the program");
+    if how == "slow" {
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        for child in children {
+            // SAFETY: a plain system call.
+            check(unsafe { libc::waitpid(child, ptr::null_mut(), 0) });
+        }
+    }
+    ExitCode::from(program.wait().expect("its end").code().expect("a code") as u8)
+}
+
+/// A child whose main thread ends while another one lives.
+///
+/// Safety: one thread.
+unsafe fn lose_main_thread() {
+    // SAFETY: plain system calls; the child has this thread alone, and may make more.
+    unsafe {
+        let child = check(libc::fork()) as i32;
+        if child == 0 {
+            std::thread::spawn(|| {
+                loop {
+                    libc::pause();
+                }
+            });
+            libc::syscall(libc::SYS_exit, 0);
+        }
+        crate::support::wait_until("it has ended", || {
+            crate::support::process(child).is_some_and(|process| process.state == 'Z')
+        });
+    }
+}
+
+/// An orphan that this process traces, and that ends.
+///
+/// Safety: one thread.
+unsafe fn trace_orphan() {
+    // SAFETY: plain system calls.
+    unsafe {
+        let (mut reader, mut writer) = io::pipe().expect("pipe");
+        let (hold, release) = io::pipe().expect("pipe");
+        let parent = check(libc::fork());
+        if parent == 0 {
+            let orphan = check(libc::fork());
+            if orphan == 0 {
+                drop(release);
+                let mut byte = 0_u8;
+                libc::read(hold.as_raw_fd(), (&raw mut byte).cast(), 1);
+                libc::_exit(0);
+            }
+            let _ = writer.write_all(&(orphan as i32).to_ne_bytes());
+            libc::_exit(0);
+        }
+        check(libc::waitpid(parent as i32, ptr::null_mut(), 0));
+        let mut orphan = [0; 4];
+        reader.read_exact(&mut orphan).expect("its PID");
+        let orphan = i32::from_ne_bytes(orphan);
+        check(libc::ptrace(libc::PTRACE_SEIZE, orphan, 0, 0));
+        drop(release);
+        let mut info = std::mem::zeroed::<libc::siginfo_t>();
+        check(libc::waitid(libc::P_PID, orphan as u32, &raw mut info, libc::WEXITED | libc::WNOWAIT));
+    }
+}
+
+/// `burn CPU MEMORY`: leaves an orphan that uses CPU milliseconds and touches MEMORY MiB.
+fn burn(cpu: i32, memory: i32) -> ExitCode {
+    // SAFETY: one thread; plain system calls.
+    unsafe {
+        if check(libc::fork()) == 0 {
+            libc::prctl(libc::PR_SET_NAME, c"burner".as_ptr());
+            let touched = vec![1_u8; memory as usize * 1024 * 1024];
+            std::hint::black_box(&touched);
+            let mut used = std::mem::zeroed::<libc::timespec>();
+            while used.tv_sec * 1000 + used.tv_nsec / 1_000_000 < i64::from(cpu) {
+                libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut used);
+            }
+            libc::raise(libc::SIGKILL);
+        }
+    }
+    wait_for_end_of_input()
+}
+
+/// `outside PID`: a child in the PID namespace of that process, which ends and which is
+/// not waited for until the end of the input. Says `ready`.
+fn outside(pid: i32) -> ExitCode {
+    let namespace = File::open(format!("/proc/{pid}/ns/pid")).expect("the namespace");
+    // SAFETY: one thread; plain system calls.
+    unsafe {
+        check(libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWPID));
+        make_zombie(|| ());
+    }
+    say("ready");
+    wait_for_end_of_input()
 }

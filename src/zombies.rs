@@ -1,0 +1,302 @@
+//! Whose zombie is it? (`-z`)
+//!
+//! A zombie is a process that has ended and that its parent has not waited for. Nobody
+//! but the parent can do that, and while the parent lives, no init.
+
+#![forbid(unsafe_code)]
+
+use nix::errno::Errno;
+use nix::unistd::{Pid, getpid};
+
+use crate::forward::INIT;
+use crate::message::{Line, Seconds, Show, Word, print};
+use crate::procfs::{self, STAT, Stat};
+use crate::sys;
+
+/// Why it cannot be told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// There is no /proc, or nothing in it.
+    NoProc,
+    /// /proc is another PID namespace's.
+    OtherNamespace,
+    /// Nobody takes the answer.
+    Output(Errno),
+}
+
+impl Show for Failure {
+    fn show(&self, line: &mut Line) {
+        match self {
+            Self::NoProc => {
+                line.text("/proc: not there: without it nobody can tell what processes there are")
+            }
+            Self::OtherNamespace => {
+                line.text(
+                    "/proc: belongs to another PID namespace: mount this one's (mount -t proc proc /proc)",
+                );
+            }
+            Self::Output(reason) => {
+                line.text("standard output: ");
+                reason.show(line);
+            }
+        }
+    }
+}
+
+/// Who is to blame, and what is to be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Verdict {
+    /// It was gone when we looked again.
+    BeingReaped,
+    /// Its main thread has ended, and others run on.
+    ThreadsRunOn,
+    /// A debugger keeps it.
+    Traced(Pid),
+    /// The parent is outside of this PID namespace.
+    ParentOutside,
+    /// PID 1 does not wait.
+    InitDoesNotReap,
+    /// The parent is stopped.
+    ParentStopped,
+    /// The parent lives and does not wait.
+    ParentDoesNotWait,
+}
+
+/// What was seen of a zombie.
+struct Sight {
+    threads: u32,
+    gone: bool,
+    tracer: Option<Pid>,
+    parent: Pid,
+    /// The parent's state, where it could be read.
+    parent_state: Option<u8>,
+}
+
+impl Sight {
+    fn verdict(&self) -> Verdict {
+        let Sight { threads, gone, tracer, parent, parent_state } = *self;
+        match tracer {
+            _ if threads > 1 => Verdict::ThreadsRunOn,
+            _ if gone => Verdict::BeingReaped,
+            // A debugger that is the parent as well is just a parent.
+            Some(tracer) if tracer != parent => Verdict::Traced(tracer),
+            _ if parent.as_raw() == 0 => Verdict::ParentOutside,
+            _ if matches!(parent_state, Some(b'T' | b't')) => Verdict::ParentStopped,
+            _ if parent == INIT => Verdict::InitDoesNotReap,
+            _ => Verdict::ParentDoesNotWait,
+        }
+    }
+}
+
+impl Verdict {
+    /// Whether it counts: whether somebody ought to do something.
+    fn counts(self) -> bool {
+        !matches!(self, Self::BeingReaped | Self::ThreadsRunOn)
+    }
+}
+
+/// A process as it is told: by PID and, where it is known, name.
+struct Process<'a>(Pid, Option<&'a Stat<'a>>);
+
+impl Show for Process<'_> {
+    fn show(&self, line: &mut Line) {
+        self.0.show(line);
+        if let Some(stat) = self.1 {
+            line.text(" (");
+            Word(stat.name).show(line);
+            line.text(")");
+        }
+    }
+}
+
+/// What is said of a zombie, without its own name.
+struct Judgement<'a> {
+    verdict: Verdict,
+    parent: Process<'a>,
+    tracer: Option<Process<'a>>,
+}
+
+impl Show for Judgement<'_> {
+    fn show(&self, line: &mut Line) {
+        let (before, process, after): (&str, Option<&Process>, &str) = match self.verdict {
+            Verdict::BeingReaped => ("being reaped", None, ""),
+            Verdict::ThreadsRunOn => {
+                ("no zombie, if it looks like one: its main thread has ended, others run on", None, "")
+            }
+            Verdict::Traced(_) => {
+                ("kept by ", self.tracer.as_ref(), ", which traces it: it goes when that lets go")
+            }
+            Verdict::ParentOutside => (
+                "held by a process outside of this PID namespace (docker exec, kubectl exec): no init can reap it",
+                None,
+                "",
+            ),
+            Verdict::InitDoesNotReap => (
+                "PID ",
+                Some(&self.parent),
+                " does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])",
+            ),
+            Verdict::ParentStopped => {
+                ("held by ", Some(&self.parent), ", which is stopped: continue it (SIGCONT) or end it")
+            }
+            Verdict::ParentDoesNotWait => (
+                "held by ",
+                Some(&self.parent),
+                ", which does not wait for its children: no init can reap it; mend or end that one",
+            ),
+        };
+        line.text(before);
+        if let Some(process) = process {
+            process.show(line);
+        }
+        line.text(after);
+    }
+}
+
+/// How long a parent has for reaping, before it is said that it does not; and all of
+/// them together, as where many wait it is no question. In milliseconds.
+const PATIENCE: u16 = 100;
+const PATIENCE_IN_ALL: u16 = 300;
+/// How often we look whether it has.
+const STEP: u16 = 5;
+
+/// Prints the zombies of this PID namespace, whose each is, and how many there are;
+/// returns how many.
+pub fn list() -> Result<u32, Failure> {
+    let own_pid = getpid();
+    if !procfs::is_ours(own_pid) {
+        return Err(if procfs::is_there() { Failure::OtherNamespace } else { Failure::NoProc });
+    }
+    let mut zombies: u32 = 0;
+    let mut patience = PATIENCE_IN_ALL;
+    let mut output = Ok(());
+    let seen = procfs::for_each_suspect(|process| {
+        if output.is_err() {
+            return;
+        }
+        let mut buffer = [0; STAT];
+        let Some(zombie) = Stat::read(process, &mut buffer).filter(|stat| stat.state == b'Z') else { return };
+        wait_for_reaping(process, &zombie, &mut patience);
+        match judge(process, &zombie) {
+            Ok(true) => zombies = zombies.saturating_add(1),
+            Ok(false) => {}
+            Err(reason) => output = Err(reason),
+        }
+    })
+    .map_err(|_| Failure::NoProc)?;
+    output.and_then(|()| sum_up(zombies, seen)).map_err(Failure::Output)?;
+    Ok(zombies)
+}
+
+/// Gives a zombie's parent some time.
+fn wait_for_reaping(process: Pid, zombie: &Stat, patience: &mut u16) {
+    let is_there = || Stat::read(process, &mut [0; STAT]).is_some_and(|stat| stat.started == zombie.started);
+    let mut waited = 0;
+    while waited < PATIENCE && *patience >= STEP && is_there() {
+        sys::pause_for(STEP);
+        waited = waited.saturating_add(STEP);
+        *patience = patience.saturating_sub(STEP);
+    }
+}
+
+/// Prints what is to be said of a zombie; says whether it counts.
+fn judge(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
+    let (mut now, mut parents, mut tracers) = ([0; STAT], [0; STAT], [0; STAT]);
+    let now = Stat::read(process, &mut now).filter(|stat| stat.started == zombie.started);
+    // The parent may have ended meanwhile, and left it to another one.
+    let parent = now.map_or(zombie.parent, |now| now.parent);
+    let parent_stat = Stat::read(parent, &mut parents);
+    let tracer = procfs::tracer(process);
+    let tracer_stat = tracer.and_then(|tracer| Stat::read(tracer, &mut tracers));
+    let sight = Sight {
+        threads: zombie.threads,
+        gone: now.is_none(),
+        tracer,
+        parent,
+        parent_state: parent_stat.map(|stat| stat.state),
+    };
+    let verdict = sight.verdict();
+    let judgement = Judgement {
+        verdict,
+        parent: Process(parent, parent_stat.as_ref()),
+        tracer: tracer.map(|tracer| Process(tracer, tracer_stat.as_ref())),
+    };
+    print(&[
+        &Process(process, Some(zombie)),
+        &", started ",
+        &Seconds(zombie.age()),
+        &" ago, child of ",
+        &Process(parent, parent_stat.as_ref()),
+        &": ",
+        &judgement,
+    ])?;
+    Ok(verdict.counts())
+}
+
+fn sum_up(zombies: u32, seen: u32) -> Result<(), Errno> {
+    if Stat::read(INIT, &mut [0; STAT]).is_none() {
+        print(&[&"not all processes can be seen: /proc is mounted with hidepid, try again as root"])?;
+    }
+    match zombies {
+        0 => print(&[&"no zombies: none of the ", &seen, &" processes here waits to be reaped"]),
+        1 => print(&[&"1 zombie among ", &seen, &" processes"]),
+        _ => print(&[&zombies, &" zombies among ", &seen, &" processes"]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::shown;
+
+    #[test]
+    fn every_verdict() {
+        let plain = || Sight {
+            threads: 1,
+            gone: false,
+            tracer: None,
+            parent: Pid::from_raw(17),
+            parent_state: Some(b'S'),
+        };
+        assert_eq!(plain().verdict(), Verdict::ParentDoesNotWait);
+        assert_eq!(Sight { parent_state: None, ..plain() }.verdict(), Verdict::ParentDoesNotWait);
+        assert_eq!(Sight { gone: true, ..plain() }.verdict(), Verdict::BeingReaped);
+        assert_eq!(Sight { threads: 2, ..plain() }.verdict(), Verdict::ThreadsRunOn);
+        assert_eq!(Sight { parent: INIT, ..plain() }.verdict(), Verdict::InitDoesNotReap);
+        assert_eq!(Sight { parent: INIT, gone: true, ..plain() }.verdict(), Verdict::BeingReaped);
+        assert_eq!(Sight { parent: Pid::from_raw(0), ..plain() }.verdict(), Verdict::ParentOutside);
+        for state in [b'T', b't'] {
+            assert_eq!(Sight { parent_state: Some(state), ..plain() }.verdict(), Verdict::ParentStopped);
+        }
+        let tracer = Pid::from_raw(99);
+        assert_eq!(Sight { tracer: Some(tracer), ..plain() }.verdict(), Verdict::Traced(tracer));
+        assert_eq!(
+            Sight { tracer: Some(Pid::from_raw(17)), ..plain() }.verdict(),
+            Verdict::ParentDoesNotWait
+        );
+        assert!(!Verdict::BeingReaped.counts() && !Verdict::ThreadsRunOn.counts());
+        assert!(Verdict::ParentOutside.counts() && Verdict::Traced(tracer).counts());
+    }
+
+    #[test]
+    fn a_verdict_names_the_one_to_blame() {
+        let stat = Stat { name: b"celery", state: b'S', parent: INIT, threads: 4, started: 0 };
+        let said = |verdict| {
+            let parent = Process(Pid::from_raw(17), Some(&stat));
+            let tracer = Some(Process(Pid::from_raw(99), None));
+            String::from_utf8(shown(&Judgement { verdict, parent, tracer })).unwrap()
+        };
+        assert_eq!(
+            said(Verdict::ParentDoesNotWait),
+            "held by 17 (celery), which does not wait for its children: no init can reap it; mend or end that one"
+        );
+        assert!(
+            said(Verdict::InitDoesNotReap).starts_with("PID 17 (celery) does not reap: run it under an init")
+        );
+        assert_eq!(
+            said(Verdict::Traced(Pid::from_raw(99))),
+            "kept by 99, which traces it: it goes when that lets go"
+        );
+        assert_eq!(said(Verdict::BeingReaped), "being reaped");
+    }
+}

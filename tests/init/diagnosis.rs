@@ -1,0 +1,345 @@
+//! Whose zombie is it, and who were the orphans: `-z`, `-w` and `-R`.
+
+use std::ffi::OsString;
+use std::io::{Write, pipe};
+use std::process::{Command, Output, Stdio};
+
+use crate::support::{
+    DEADLINE, Init, complaint, leave_orphans, play, play_with, sexton, shell, wait_until, words,
+};
+
+crate::tests![
+    new zombies_of_a_living_parent,
+    new zombies_of_a_pid_1_that_does_not_reap,
+    new zombies_of_a_stopped_parent,
+    new no_zombies_is_an_answer_too,
+    new a_limit_can_be_set,
+    new a_name_that_is_hard_to_read,
+    new a_main_thread_that_has_ended_is_no_zombie,
+    new a_zombie_that_is_traced,
+    new a_parent_that_is_slow,
+    as_root a_parent_outside_of_the_namespace,
+    as_root processes_that_are_hidden,
+    new without_proc_nothing_is_known,
+    new another_namespaces_proc_is_not_believed,
+    new processes_come_and_go,
+    new an_orphan_is_told_with_what_it_used,
+    new the_command_is_no_orphan,
+    new the_report_adds_them_up,
+    new the_report_comes_when_the_command_was_killed,
+    new no_orphans_is_an_answer_too,
+    new a_pause_reports_as_well,
+    new without_proc_they_have_no_names,
+    new nobody_reads_what_is_told,
+    with("strace") without_options_nothing_more_is_called,
+];
+
+/// `sexton -z` among zombies of this kind, as PID 1's command.
+fn with_zombies(how: &str, count: u32, options: &[&str]) -> Vec<OsString> {
+    let mut command = play_with("with-zombies", how);
+    command.push(count.to_string().into());
+    command.push(sexton().into());
+    command.extend(words(options));
+    command
+}
+
+fn text(output: &Output) -> Vec<&str> {
+    assert_eq!(complaint(output), "");
+    std::str::from_utf8(&output.stdout).unwrap().lines().collect()
+}
+
+fn zombies_of_a_living_parent() {
+    let output = Init::pid1(&[]).run(with_zombies("own", 3, &["-z"]));
+    let lines = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{lines:?}");
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    for line in &lines[..3] {
+        let (who, rest) = line.split_once(" (init-").expect("a name");
+        assert!(who.parse::<i32>().is_ok(), "{line}");
+        let (_, rest) = rest.split_once("), started ").expect("an age");
+        let (age, rest) = rest.split_once(" s ago, child of ").expect("a parent");
+        assert!(age.parse::<f64>().unwrap() < DEADLINE.as_secs_f64());
+        let (parent, verdict) = rest.split_once(": ").expect("a verdict");
+        let expected = format!(
+            "held by {parent}, which does not wait for its children: no init can reap it; mend or end that one"
+        );
+        assert_eq!(verdict, expected);
+    }
+    assert!(lines[3].starts_with("3 zombies among "), "{lines:?}");
+}
+
+/// PID 1 is an ordinary program.
+fn zombies_of_a_pid_1_that_does_not_reap() {
+    let output = Init::pid1(&[]).without_init().run(with_zombies("own", 1, &["--zombies"]));
+    let lines = text(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(lines[0].contains(": PID 1 (init-") && lines[0].contains(" does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])"), "{lines:?}");
+    assert!(lines[1].starts_with("1 zombie among "), "{lines:?}");
+}
+
+fn zombies_of_a_stopped_parent() {
+    let output = Init::pid1(&[]).run(with_zombies("stopped", 2, &["-z"]));
+    let lines = text(&output);
+    assert!(lines[0].ends_with(", which is stopped: continue it (SIGCONT) or end it"), "{lines:?}");
+    assert!(lines[2].starts_with("2 zombies"), "{lines:?}");
+}
+
+fn no_zombies_is_an_answer_too() {
+    let output = Init::pid1(&[]).run([sexton(), "-z".into()]);
+    assert_eq!(text(&output), ["no zombies: none of the 2 processes here waits to be reaped"]);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+fn a_limit_can_be_set() {
+    for (options, code) in [(&["--zombies=3"][..], 0), (&["-z=2"], 1), (&["-z=100"], 0)] {
+        let output = Init::pid1(&[]).run(with_zombies("own", 3, options));
+        assert_eq!(output.status.code(), Some(code));
+        assert!(text(&output)[3].starts_with("3 zombies among "));
+    }
+}
+
+fn a_name_that_is_hard_to_read() {
+    let output = Init::pid1(&[]).run(with_zombies("named", 1, &["-z"]));
+    let lines = text(&output);
+    assert!(lines[0].contains(r" (a) Z 1 (b\x0ac), started "), "{lines:?}");
+    assert!(lines[0].contains(", which does not wait for its children"), "{lines:?}");
+}
+
+fn a_main_thread_that_has_ended_is_no_zombie() {
+    let output = Init::pid1(&[]).run(with_zombies("threads", 1, &["-z"]));
+    let lines = text(&output);
+    assert!(
+        lines[0].ends_with(": no zombie, if it looks like one: its main thread has ended, others run on"),
+        "{lines:?}"
+    );
+    assert!(lines[1].starts_with("no zombies"), "{lines:?}");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+fn a_zombie_that_is_traced() {
+    let output = Init::pid1(&[]).run(with_zombies("traced", 1, &["-z"]));
+    let lines = text(&output);
+    assert!(lines[0].contains(" ago, child of 1 (sexton): kept by "), "{lines:?}");
+    assert!(lines[0].ends_with("), which traces it: it goes when that lets go"), "{lines:?}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+fn a_parent_that_is_slow() {
+    let output = Init::pid1(&[]).run(with_zombies("slow", 2, &["-z"]));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+fn a_parent_outside_of_the_namespace() {
+    let (stdin, mut input) = pipe().unwrap();
+    let script = r#"echo ready; read x; "$1" -z"#;
+    let mut command = shell(script);
+    command.extend(["sh".into(), sexton().into()]);
+    let mut running = Init::pid1(&[]).stdin(stdin).start(command);
+    assert_eq!(running.stdout.line(), "ready");
+    let role = play_with("outside", running.pid);
+    let mut outside = Command::new(&role[0]);
+    let mut outside = outside.args(&role[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 6];
+    std::io::Read::read_exact(outside.stdout.as_mut().unwrap(), &mut ready).unwrap();
+    input.write_all(b"\n").unwrap();
+    let line = running.stdout.line();
+    let rest = running.stdout.rest();
+    assert!(line.ends_with(" ago, child of 0: held by a process outside of this PID namespace (docker exec, kubectl exec): no init can reap it"), "{line}");
+    assert!(rest.starts_with(b"1 zombie among "));
+    // PID 1 cannot end before all of its namespace has been reaped.
+    drop(outside.stdin.take());
+    outside.wait().unwrap();
+    assert_eq!(running.status().code(), Some(1));
+}
+
+fn processes_that_are_hidden() {
+    let script =
+        r#"mount -o remount,hidepid=2 /proc && exec setpriv --reuid=12345 --regid=12345 --clear-groups "$@""#;
+    let mut command = shell(script);
+    command.extend(["sh".into(), sexton().into(), "-z".into()]);
+    // Opened before, as a user who is nobody may not search the way to it.
+    let place = tempfile::tempdir_in("/var/tmp").unwrap();
+    std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let copy = place.path().join("sexton");
+    std::fs::copy(sexton(), &copy).unwrap();
+    command[4] = copy.into();
+    let output = Init::pid1(&[]).run(command);
+    let lines = text(&output);
+    assert_eq!(lines[0], "not all processes can be seen: /proc is mounted with hidepid, try again as root");
+    assert_eq!(lines[1], "no zombies: none of the 1 processes here waits to be reaped");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+fn without_proc_nothing_is_known() {
+    let output = Init::pid1(&[]).given("no-proc").run([sexton(), "-z".into()]);
+    assert_eq!(output.status.code(), Some(125));
+    let expected = "sexton: /proc: not there: without it nobody can tell what processes there are\n";
+    assert_eq!((complaint(&output), output.stdout.as_slice()), (expected, &b""[..]));
+}
+
+/// It is what `unshare -pf` without `--mount-proc` leaves one with.
+fn another_namespaces_proc_is_not_believed() {
+    let output = Init::pid1(&[]).run(words(&["unshare", "-pf", sexton().to_str().unwrap(), "-z"]));
+    assert_eq!(output.status.code(), Some(125));
+    let expected =
+        "sexton: /proc: belongs to another PID namespace: mount this one's (mount -t proc proc /proc)\n";
+    assert_eq!(complaint(&output), expected);
+}
+
+/// While it looks, processes vanish by the hundred.
+fn processes_come_and_go() {
+    let script = r#"
+        (while :; do (:); (: & :); done) & busy=$!
+        for n in 1 2 3 4 5 6 7 8 9 10; do "$1" -z || exit 3; done; kill $busy"#;
+    let mut command = shell(script);
+    command.extend(["sh".into(), sexton().into()]);
+    let output = Init::pid1(&[]).run(command);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(text(&output).iter().filter(|line| line.starts_with("no zombies: ")).count(), 10);
+}
+
+/// The numbers of a line: seconds lived, seconds of CPU, MiB.
+fn numbers(line: &str) -> (f64, f64, f64) {
+    let number = |before: &str, after: &str| -> f64 {
+        let (_, rest) = line.split_once(before).unwrap_or_else(|| panic!("{line}"));
+        rest.split_once(after).unwrap_or_else(|| panic!("{line}")).0.parse().unwrap()
+    };
+    (number(", lived ", " s"), number(", cpu ", " s"), number(", max rss ", " MiB"))
+}
+
+fn burner() -> Vec<OsString> {
+    let mut command = play_with("burn", 200);
+    command.push("50".into());
+    command
+}
+
+fn an_orphan_is_told_with_what_it_used() {
+    for init in [Init::pid1(&["-w"]), Init::plain(&["--warn-on-reap"])] {
+        let (stdin, input) = pipe().unwrap();
+        let mut running = init.stdin(stdin).start(shell_around(burner()));
+        let line = running.stderr.line();
+        assert!(
+            line.starts_with("sexton: reaped ") && line.contains(" (burner): killed by SIGKILL, lived "),
+            "{line}"
+        );
+        let (lived, cpu, memory) = numbers(&line);
+        assert!((0.2..0.4).contains(&cpu), "{line}");
+        assert!((50.0..70.0).contains(&memory), "{line}");
+        assert!(lived >= 0.1 && lived < DEADLINE.as_secs_f64(), "{line}");
+        drop(input);
+        assert_eq!(running.status().code(), Some(0));
+        assert_eq!(running.stderr.rest(), b"", "nothing of the command");
+    }
+}
+
+/// `burn`'s child is an orphan once `burn` itself, the shell's child, has ended.
+fn shell_around(command: Vec<OsString>) -> Vec<OsString> {
+    let mut words = shell(r#""$@" < /dev/null; read x; exit 0"#);
+    words.push("sh".into());
+    words.extend(command);
+    words
+}
+
+fn the_command_is_no_orphan() {
+    let output = Init::pid1(&["-w"]).run(shell("exit 3"));
+    assert_eq!((output.status.code(), complaint(&output)), (Some(3), ""));
+}
+
+/// Three of `true` and two of another name, of which one is killed.
+fn the_report_adds_them_up() {
+    let script = r#"
+        for n in 1 2 3; do (sleep 0 &); done
+        (sh -c 'kill -KILL $$' &); (sh -c 'exit 1' &)
+        until [ "$(cat /proc/[0-9]*/stat 2>/dev/null | wc -l)" -le 4 ]; do sleep 0.01; done; exit 4"#;
+    let output = Init::pid1(&["-R"]).run(shell(script));
+    assert_eq!(output.status.code(), Some(4));
+    let told = complaint(&output);
+    let rows: Vec<Vec<&str>> = told
+        .lines()
+        .map(|line| line.strip_prefix("sexton: ").unwrap().split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[0], ["orphans", "reaped", "count", "killed", "cpu", "max", "rss"], "{told}");
+    assert_eq!(rows[1][..3], ["sleep", "3", "0"], "{told}");
+    assert_eq!(rows[2][..3], ["sh", "2", "1"], "{told}");
+    assert_eq!(rows.last().unwrap()[..3], ["total", "5", "1"], "{told}");
+    // The columns are aligned.
+    let widths: Vec<usize> = told.lines().map(str::len).collect();
+    assert!(widths.iter().all(|width| *width == widths[0]), "{told}");
+}
+
+fn the_report_comes_when_the_command_was_killed() {
+    let (stdin, _input) = pipe().unwrap();
+    let mut running = leave_orphans(Init::pid1(&["-R"]).stdin(stdin), 10);
+    wait_until("all are reaped", || running.children().len() == 1);
+    running.end();
+    let told = String::from_utf8(running.stderr.rest()).unwrap();
+    assert!(told.lines().last().unwrap().starts_with("sexton: total                   10 "), "{told}");
+}
+
+fn no_orphans_is_an_answer_too() {
+    let output = Init::pid1(&["-R"]).run(["true"]);
+    assert_eq!(complaint(&output), "sexton: no orphans\n");
+}
+
+fn a_pause_reports_as_well() {
+    let mut command = play("adopt");
+    command.extend([sexton().into(), "-PwR".into()]);
+    let mut running = Init::pid1(&[]).without_init().start(command);
+    wait_until("they are reaped", || running.is_idle() && running.children().len() == 1);
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.status().code(), Some(0));
+    let told = String::from_utf8(running.stderr.rest()).unwrap();
+    assert_eq!(told.matches("sexton: reaped ").count(), 2, "{told}");
+    assert!(told.contains("): exited with 3, ") && told.contains("): exited with 5, "), "{told}");
+    assert!(told.lines().last().unwrap().starts_with("sexton: total                    2 "), "{told}");
+}
+
+fn without_proc_they_have_no_names() {
+    let (stdin, input) = pipe().unwrap();
+    let mut running = leave_orphans(Init::pid1(&["-wR"]).given("no-proc").stdin(stdin), 3);
+    for _ in 0..3 {
+        let line = running.stderr.line();
+        assert!(
+            line.starts_with("sexton: reaped ") && line.contains(": exited with 0, cpu 0.0 s, max rss "),
+            "{line}"
+        );
+    }
+    drop(input);
+    running.status();
+    let told = String::from_utf8(running.stderr.rest()).unwrap();
+    assert!(told.contains("sexton: (unknown) "), "{told}");
+}
+
+/// A pipe that nobody reads, and one whose other end is closed.
+fn nobody_reads_what_is_told() {
+    for closed in [false, true] {
+        let (reader, writer) = pipe().unwrap();
+        let reader = (!closed).then_some(reader);
+        let (stdin, input) = pipe().unwrap();
+        let mut running = leave_orphans(Init::pid1(&["-vvvwR"]).stdin(stdin).stderr(writer), 1500);
+        wait_until("all are reaped", || running.children().len() == 1);
+        drop(input);
+        assert_eq!(running.status().code(), Some(0));
+        drop(reader);
+    }
+}
+
+/// Neither the look before the reaping, nor anything of /proc.
+fn without_options_nothing_more_is_called() {
+    let calls = |options: &[&str]| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("calls");
+        let mut command = words(&["strace", "-o", file.to_str().unwrap()]);
+        command.push(sexton().into());
+        command.extend(words(options));
+        command.extend(shell("for n in 1 2 3 4 5; do (sleep 0.01 &); done; sleep 0.1"));
+        assert_eq!(Init::pid1(&[]).code(command), 0);
+        std::fs::read_to_string(file).unwrap()
+    };
+    let plain = calls(&[]);
+    assert!(!plain.contains("waitid(") && !plain.contains("/stat\""), "{plain}");
+    assert!(plain.contains("wait4(") && plain.contains(", NULL)"), "{plain}");
+    // The control.
+    let told = calls(&["-w"]);
+    assert!(told.contains("waitid(") && told.contains("/stat\""), "{told}");
+}
