@@ -22,6 +22,7 @@ crate::tests![
     needing(DOCKER) the_example_dockerfile,
     needing(DOCKER) last_words_are_where_kubernetes_looks,
     needing(DOCKER) an_out_of_memory_kill_is_named,
+    needing(DOCKER) a_health_check_counts_zombies,
     needing(DOCKER) it_installs_itself_from_a_read_only_image,
 ];
 
@@ -307,6 +308,29 @@ fn an_out_of_memory_kill_is_named() {
         words.ends_with(" was killed by SIGKILL; out-of-memory kills in its cgroup since the start: 1\n"),
         "{words}"
     );
+}
+
+/// A program that does not wait for its child holds a zombie, until it ends itself.
+fn a_health_check_counts_zombies() {
+    let docker = Docker::get();
+    let context = tempfile::tempdir().unwrap();
+    let file = "FROM sexton:test\nHEALTHCHECK --interval=500ms --retries=1 CMD [\"/sexton\", \"-z\"]\n";
+    fs::write(context.path().join("Dockerfile"), file).unwrap();
+    docker.says(&["build", "-q", "-t", "health:test", context.path().to_str().unwrap()]);
+    let script = "read go < /tmp/go; sh -c 'sleep 0.1 & exec sleep 5'; exec sleep 1000";
+    let script = format!("mkfifo /tmp/go; {script}");
+    let container = docker.start_container(&["--init=false", "health:test", "sh", "-c", &script]);
+    let becomes = |status: &str| {
+        wait_until(status, || {
+            docker.says(&["inspect", "-f", "{{.State.Health.Status}}", &container.name]).trim() == status
+        });
+    };
+    becomes("healthy");
+    container.exec(&["sh", "-c", "echo > /tmp/go"]);
+    becomes("unhealthy");
+    let log = docker.says(&["inspect", "-f", "{{json .State.Health.Log}}", &container.name]);
+    assert!(log.contains("(sleep), which does not wait for its children: no init can reap it"), "{log}");
+    becomes("healthy");
 }
 
 /// As an init container does it.
