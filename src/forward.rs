@@ -292,6 +292,20 @@ mod tests {
         assert!(forwarded("TERM", libc::SI_USER, 7), "raised before this process became sexton");
     }
 
+    #[test]
+    fn what_the_terminal_sends_to_a_shared_group_is_not_sent_twice() {
+        let own = Pid::from_raw(7);
+        let forwarded = |name, code, same_group| {
+            is_for_the_command(Received::new(signal(name), code, Pid::from_raw(0)), own, same_group)
+        };
+        for name in ["INT", "QUIT", "WINCH"] {
+            assert!(!forwarded(name, libc::SI_KERNEL, true));
+            assert!(forwarded(name, libc::SI_KERNEL, false));
+            assert!(forwarded(name, libc::SI_USER, true));
+        }
+        assert!(forwarded("HUP", libc::SI_KERNEL, true), "a hang-up goes to the session's leader alone");
+    }
+
     proptest! {
         #[test]
         fn no_rule_makes_it_panic(rule in any::<Vec<u8>>()) {

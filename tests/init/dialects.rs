@@ -3,7 +3,8 @@
 use std::io::pipe;
 
 use crate::support::{
-    Init, Running, children_of, complaint, field, kill, play, play_with, process, shell, wait_until, words,
+    Init, Running, Screen, children_of, complaint, field, kill, play, play_with, process, shell, wait_until,
+    words,
 };
 
 crate::tests![
@@ -18,6 +19,7 @@ crate::tests![
     new dumb_init_ends_the_group,
     new dumb_init_suspends_itself_and_its_session,
     new dumb_init_single_child_leaves_the_group_alone,
+    new dumb_init_single_child_gets_a_key_once,
     new dumb_init_rewrites,
     new the_options_still_decide,
 ];
@@ -213,6 +215,23 @@ fn dumb_init_single_child_leaves_the_group_alone() {
     running.signal(libc::SIGCONT);
     assert_eq!(running.stdout.line(), "18");
     running.end();
+}
+
+/// The terminal's driver sends it to the group that the two are in.
+fn dumb_init_single_child_gets_a_key_once() {
+    let mut screen = Screen::new();
+    let init = Init::pid1(&["-c"]).called("dumb-init").given(&screen.on("012"));
+    let running = init.start(play("receive"));
+    screen.shows("ready");
+    screen.shows("\r\n");
+    // Each is followed by another: were it to come twice, there would be a digit before it.
+    for (key, line) in [("\x03", "2\r\n"), ("\x1c", "3\r\n"), ("\x03", "2\r\n"), ("\x1c", "3\r\n")] {
+        screen.types(key);
+        let skipped = screen.shows(line);
+        assert!(!skipped.contains(|character: char| character.is_ascii_digit()), "{skipped:?}");
+    }
+    running.signal(libc::SIGINT);
+    assert_eq!(screen.shows("2\r\n"), "");
 }
 
 fn dumb_init_rewrites() {

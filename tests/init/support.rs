@@ -415,12 +415,14 @@ impl Screen {
         self.master.write_all(text.as_bytes()).expect("type");
     }
 
-    /// Waits until something has been shown since what was waited for last.
-    pub(crate) fn shows(&mut self, text: &str) {
+    /// Waits until something has been shown since what was waited for last; returns what
+    /// was shown before it.
+    pub(crate) fn shows(&mut self, text: &str) -> String {
         loop {
             if let Some(start) = self.shown.find(text) {
-                self.shown.drain(..start + text.len());
-                return;
+                let mut skipped: String = self.shown.drain(..start + text.len()).collect();
+                skipped.truncate(start);
+                return skipped;
             }
             assert!(is_readable(&self.master), "{text:?} does not come; shown: {:?}", self.shown);
             let mut chunk = [0; 4096];
