@@ -54,9 +54,10 @@ fn zombies_of_a_living_parent() {
     assert_eq!(output.status.code(), Some(1), "{lines:?}");
     assert_eq!(lines.len(), 4, "{lines:?}");
     for line in &lines[..3] {
-        let (who, rest) = line.split_once(" (init-").expect("a name");
+        let (who, rest) = line.split_once(" (").expect("a name");
         assert!(who.parse::<i32>().is_ok(), "{line}");
-        let (_, rest) = rest.split_once("), started ").expect("an age");
+        let (name, rest) = rest.split_once("), started ").expect("an age");
+        assert!(!name.is_empty());
         let (age, rest) = rest.split_once(" s ago, child of ").expect("a parent");
         assert!(age.parse::<f64>().unwrap() < DEADLINE.as_secs_f64());
         let (parent, verdict) = rest.split_once(": ").expect("a verdict");
@@ -73,7 +74,7 @@ fn zombies_of_a_pid_1_that_does_not_reap() {
     let output = Init::pid1(&[]).without_init().run(with_zombies("own", 1, &["--zombies"]));
     let lines = text(&output);
     assert_eq!(output.status.code(), Some(1));
-    assert!(lines[0].contains(": PID 1 (init-") && lines[0].contains(" does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])"), "{lines:?}");
+    assert!(lines[0].contains(": PID 1 (") && lines[0].ends_with(") does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])"), "{lines:?}");
     assert!(lines[1].starts_with("1 zombie among "), "{lines:?}");
 }
 
