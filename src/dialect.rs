@@ -84,6 +84,8 @@ impl Dialect {
 
     /// What is left to say when the options have been read.
     pub fn complete(self, settings: &mut Settings) {
+        // Who is to be waited for must become a child of ours.
+        settings.adopt |= settings.plan.waits_for_others();
         // Outside of an orphaned group the terminal's stop signals would stop the
         // command, but a session of its own is one. STOP stops it.
         if self == Self::DumbInit && settings.scope != Scope::Command {
@@ -159,6 +161,16 @@ mod tests {
         assert_eq!(Dialect::DumbInit.placement(Scope::Group), Placement::OwnSession);
         assert_eq!(Dialect::DumbInit.placement(Scope::Command), Placement::OurGroup);
         assert!(!Dialect::DumbInit.ends_the_group(Scope::Command));
+    }
+
+    #[test]
+    fn to_wait_for_others_is_to_adopt_them() {
+        for (options, adopts) in [(&[][..], false), (&["-k9"], false), (&["-t9"], true), (&["-a"], true)] {
+            let mut settings = Settings { adopt: false, ..Settings::default() };
+            settings.read(options.iter().map(|word| word.as_bytes())).unwrap();
+            Dialect::DumbInit.complete(&mut settings);
+            assert_eq!(settings.adopt, adopts, "{options:?}");
+        }
     }
 
     #[test]

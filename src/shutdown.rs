@@ -36,7 +36,8 @@ impl Plan {
         *self == Self::default()
     }
 
-    fn waits_for_others(&self) -> bool {
+    /// Whether others are waited for when the command has ended.
+    pub fn waits_for_others(&self) -> bool {
         self.wait_all || self.grace.is_some()
     }
 }

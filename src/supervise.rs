@@ -89,8 +89,8 @@ struct Progress {
 
 impl Supervisor<'_> {
     /// Reaps and forwards until the command has ended, and the others if the plan is
-    /// to wait for them; returns how the command did. `before` arrived already; orphans are added to the
-    /// report, if there is one.
+    /// to wait for them; returns how the command did. `before` arrived already. Orphans
+    /// are added to the report, if there is one.
     ///
     /// The order matters. SIGCHLD is a wake-up, never a count: the kernel merges
     /// several into one (`signal(7)`), so each means "reap all there is". The first
@@ -282,8 +282,13 @@ impl Supervisor<'_> {
         running: Option<Pid>,
         report: Option<&mut Report>,
     ) -> Result<Option<(Pid, Status)>, Errno> {
-        let Some(pid) = sys::dead_child()? else {
-            return if self.job.ours { sys::stopped_child() } else { Ok(None) };
+        let pid = match sys::dead_child() {
+            Ok(Some(pid)) => pid,
+            Ok(None) if self.job.ours => return sys::stopped_child(),
+            Ok(None) => return Ok(None),
+            Err(Errno::ECHILD) => return Err(Errno::ECHILD),
+            // Refused, by a seccomp filter say: then without a look.
+            Err(_) => return self.reap(),
         };
         let mut buffer = [0; STAT];
         let stat = if running == Some(pid) { None } else { Stat::read(pid, &mut buffer) };
