@@ -127,9 +127,7 @@ impl Supervisor<'_> {
                 if let (Phase::Done, Some(status)) = (progress.state.phase, progress.status) {
                     return Ok(status);
                 }
-                let deadline = progress.state.deadline();
-                let limit = deadline.map(|deadline| deadline.saturating_sub(sys::monotonic_time()));
-                match sys::wait_for_signal(limit) {
+                match sys::wait_for_signal(self.limit(&found, &progress)) {
                     Ok(received) if received.signal == Signal::CHLD => break,
                     Ok(received) => self.received(received, &mut progress),
                     // As long as the clock says so, there is time.
@@ -145,6 +143,15 @@ impl Supervisor<'_> {
                 }
             }
         }
+    }
+
+    /// For how long to sleep.
+    fn limit(&self, found: &Found, progress: &Progress) -> Option<Nanoseconds> {
+        if found.more {
+            return Some(0);
+        }
+        let deadline = progress.state.deadline()?;
+        Some(deadline.saturating_sub(sys::monotonic_time()))
     }
 
     fn received(&self, received: Received, progress: &mut Progress) {
@@ -231,12 +238,13 @@ impl Supervisor<'_> {
         if self.plan.is_empty() { 0 } else { sys::monotonic_time() }
     }
 
-    /// Reaps all that can be reaped. That there is no child at all is right where there
-    /// is no command, or the command was the last one.
+    /// Reaps all that can be reaped, unless children end as fast as that: signals and the
+    /// time must be heeded, too. That there is no child at all is right where there is no
+    /// command, or the command was the last one.
     fn drain(&self, progress: &Progress, mut report: Option<&mut Report>) -> Result<Found, Errno> {
         let running = if progress.status.is_none() { self.command } else { None };
         let mut found = Found::default();
-        loop {
+        for _ in 0..REAPED_IN_A_DRAIN {
             let reaped = if self.warn_on_reap || report.is_some() {
                 self.reap_and_tell(running, report.as_deref_mut())
             } else {
@@ -263,6 +271,8 @@ impl Supervisor<'_> {
                 Err(reason) => return Err(reason),
             }
         }
+        found.more = true;
+        Ok(found)
     }
 
     fn reap(&self) -> Result<Option<(Pid, Status)>, Errno> {
@@ -325,6 +335,7 @@ impl Supervisor<'_> {
 }
 
 const SIGNALS_BETWEEN_DRAINS: u8 = 64;
+const REAPED_IN_A_DRAIN: u16 = 1024;
 
 /// What a drain found out.
 #[derive(Default)]
@@ -337,4 +348,6 @@ struct Found {
     other_ended: bool,
     /// Whether there is no child at all.
     nobody_left: bool,
+    /// Whether there may be more to reap.
+    more: bool,
 }
