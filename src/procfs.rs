@@ -103,12 +103,14 @@ pub fn is_there() -> bool {
     sys::read_start(c"/proc/loadavg", &mut [0; LOADAVG]).is_some()
 }
 
-/// Whether a process descends from `ancestor`.
+/// Whether a process that lives descends from `ancestor`. A zombie has nothing to hear.
 fn descends(process: Pid, ancestor: Pid) -> bool {
     // Parents end while we climb, which hands their children to a reaper, in the
     // end to `ancestor`; a chain that broke is climbed again.
     for _ in 0..ATTEMPTS {
-        let Some(parent) = parent(process) else { return false };
+        let mut buffer = [0; STAT];
+        let Some(stat) = Stat::read(process, &mut buffer).filter(Stat::is_alive) else { return false };
+        let parent = stat.parent;
         let mut link = parent;
         loop {
             if link == ancestor {
@@ -181,6 +183,11 @@ impl<'a> Stat<'a> {
             threads,
             started: ticks.saturating_mul(sys::nanoseconds_per_tick()),
         })
+    }
+
+    /// Whether it is no zombie: one whose other threads run on is none.
+    pub fn is_alive(&self) -> bool {
+        self.state != b'Z' || self.threads > 1
     }
 
     /// How long ago it started.
@@ -284,6 +291,8 @@ mod tests {
         }
         let cut = Stat::parse(b"42 (sh) S 17 42").unwrap();
         assert_eq!((cut.parent, cut.threads, cut.started), (Pid::from_raw(17), 0, 0));
+        assert!(cut.is_alive() && Stat { state: b'Z', threads: 2, ..cut }.is_alive());
+        assert!(!Stat { state: b'Z', threads: 1, ..cut }.is_alive());
         for stat in
             ["", "42", "42 (sh)", "42 (sh) S", "42 (sh) S x 1", "42 )sh( S 1", "42 (sh) S 99999999999 1"]
         {

@@ -588,7 +588,7 @@ fn hop() -> ExitCode {
         }
         // Few, and not too fast: this is to escape, not to bring the machine down.
         loop {
-            libc::usleep(100);
+            libc::usleep(300);
             if check(libc::fork()) > 0 {
                 libc::_exit(0);
             }
