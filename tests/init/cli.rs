@@ -8,6 +8,7 @@ use crate::support::{Init, complaint, shell, words};
 crate::tests![
     new help_version_and_license_go_to_standard_output,
     new the_readme_describes_every_option,
+    new the_man_page_describes_every_option_and_no_other,
     new the_version_has_the_shape_that_docker_reads,
     new a_page_that_cannot_be_printed_is_125,
     new every_misuse_is_one_line_and_125,
@@ -37,17 +38,37 @@ fn help_version_and_license_go_to_standard_output() {
     }
 }
 
+/// The names of each option, as the help has them.
+fn options() -> Vec<Vec<String>> {
+    let help = String::from_utf8(page("--help").stdout).unwrap();
+    let lines = help.lines().filter(|line| line.trim_start().starts_with('-'));
+    let names = |line: &str| -> Vec<String> {
+        let words = line.split_whitespace().take_while(|word| word.starts_with('-'));
+        words.map(|word| word.split('[').next().unwrap().trim_end_matches(',').to_owned()).collect()
+    };
+    let options: Vec<_> = lines.map(names).collect();
+    assert!(options.len() > 20);
+    options
+}
+
 fn the_readme_describes_every_option() {
     let readme = include_str!("../../README.md");
-    let help = String::from_utf8(page("--help").stdout).unwrap();
-    let options: Vec<&str> = help.lines().filter(|line| line.trim_start().starts_with('-')).collect();
-    assert!(options.len() > 10);
-    for line in options {
-        let names = line.split_whitespace().take_while(|word| word.starts_with('-'));
-        let names: Vec<String> = names.map(|name| format!("`{}", name.trim_end_matches(','))).collect();
+    for names in options() {
         let mut rows = readme.lines().filter(|row| row.starts_with('|'));
-        assert!(rows.any(|row| names.iter().all(|name| row.contains(name))), "{names:?}");
+        assert!(rows.any(|row| names.iter().all(|name| row.contains(&format!("`{name}")))), "{names:?}");
     }
+}
+
+fn the_man_page_describes_every_option_and_no_other() {
+    let page = include_str!("../../doc/sexton.8");
+    let items = page.lines().filter_map(|line| line.strip_prefix(".It Fl "));
+    let described: Vec<Vec<String>> = items
+        .map(|item| {
+            let names = item.split(" , Fl ").map(|name| name.split_whitespace().next().unwrap());
+            names.map(|name| format!("-{name}")).collect()
+        })
+        .collect();
+    assert_eq!(described, options());
 }
 
 /// `docker info` splits the line at ` - ` and takes what follows as the commit.
