@@ -1,0 +1,203 @@
+//! The measurements.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Init;
+
+/// How much is done for a figure.
+pub(crate) struct Effort {
+    starts: usize,
+    storms: usize,
+    signals: usize,
+    idle: Duration,
+}
+
+impl Effort {
+    pub(crate) const FULL: Self =
+        Self { starts: 1500, storms: 5, signals: 3000, idle: Duration::from_secs(5) };
+    pub(crate) const QUICK: Self =
+        Self { starts: 20, storms: 1, signals: 50, idle: Duration::from_millis(1100) };
+}
+
+/// How many orphans die at once.
+pub(crate) const STORMS: [usize; 3] = [100, 1_000, 10_000];
+
+/// What was found out about an init. Times are in microseconds, sizes in KiB.
+#[derive(Default, Clone)]
+pub(crate) struct Figures {
+    /// Of the file, in bytes.
+    pub(crate) size: u64,
+    pub(crate) rss: u64,
+    pub(crate) pss: u64,
+    pub(crate) private_dirty: u64,
+    pub(crate) page_tables: u64,
+    pub(crate) wake_ups: u64,
+    /// From before the start of `true` to after its end, less what it takes alone: the
+    /// smallest of all, and the median.
+    pub(crate) overhead: (f64, f64),
+    /// For each orphan of a storm of each size, the median of some.
+    pub(crate) per_orphan: [f64; STORMS.len()],
+    /// The largest resident set after a storm of each size.
+    pub(crate) peak: [u64; STORMS.len()],
+    /// Of a signal through the init to the command, and a byte back: the median, and
+    /// what 99 of 100 stay below.
+    pub(crate) round_trip: (f64, f64),
+}
+
+/// Measures all of them, in turns.
+pub(crate) fn all(inits: &[Init], effort: Effort) -> Vec<Figures> {
+    // Pages of a file that was just built, and is not yet on the disk, would count as
+    // dirty.
+    // SAFETY: has no memory effect.
+    unsafe { libc::sync() };
+    let mut figures: Vec<Figures> = inits.iter().map(|init| at_rest(init, &effort)).collect();
+    starts(inits, &effort, &mut figures);
+    storms(inits, &effort, &mut figures);
+    round_trips(inits, &effort, &mut figures);
+    figures
+}
+
+/// An init that is PID 1, with one of our roles as its command.
+struct Running {
+    unshare: Child,
+    init: i32,
+    output: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(init: &Init, role: &[&str]) -> Self {
+        let mut command = Command::new("unshare");
+        // SAFETY: has no memory effect.
+        if unsafe { libc::geteuid() } != 0 {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(&init.path).arg("--");
+        command.arg(std::env::current_exe().expect("a path")).arg("--play").args(role);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut unshare = command.spawn().expect("unshare");
+        let mut output = BufReader::new(unshare.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("a line");
+        assert_eq!(line, "ready\n", "{}", init.name);
+        let children = format!("/proc/{0}/task/{0}/children", unshare.id());
+        let init = fs::read_to_string(children).expect("children").trim().parse().expect("one child");
+        Self { unshare, init, output }
+    }
+
+    fn field(&self, file: &str, name: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.init)).expect("proc");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("{name}"))
+            .split_whitespace()
+            .next()
+            .expect("a value")
+            .parse()
+            .expect("a number")
+    }
+
+    fn end(mut self) {
+        drop(self.unshare.stdin.take());
+        let _ = self.unshare.wait();
+    }
+}
+
+fn at_rest(init: &Init, effort: &Effort) -> Figures {
+    let running = Running::start(init, &["rest"]);
+    // It has nothing left to do.
+    thread::sleep(Duration::from_millis(300));
+    let before = running.field("status", "voluntary_ctxt_switches");
+    thread::sleep(effort.idle);
+    let after = running.field("status", "voluntary_ctxt_switches");
+    let figures = Figures {
+        size: fs::metadata(&init.path).expect("the file").len(),
+        rss: running.field("smaps_rollup", "Rss"),
+        pss: running.field("smaps_rollup", "Pss"),
+        private_dirty: running.field("smaps_rollup", "Private_Dirty"),
+        page_tables: running.field("status", "VmPTE"),
+        wake_ups: after - before,
+        ..Figures::default()
+    };
+    running.end();
+    figures
+}
+
+fn time_of(program: &Path, arguments: &[&str]) -> f64 {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
+    let start = Instant::now();
+    let status = command.status().expect("a start");
+    let took = start.elapsed();
+    assert!(status.success());
+    took.as_secs_f64() * 1e6
+}
+
+fn starts(inits: &[Init], effort: &Effort, figures: &mut [Figures]) {
+    let mut alone = Vec::new();
+    let mut times = vec![Vec::new(); inits.len()];
+    for round in 0..effort.starts {
+        alone.push(time_of(Path::new("/bin/true"), &[]));
+        for turn in turns(round, inits.len()) {
+            times[turn].push(time_of(&inits[turn].path, &["--", "/bin/true"]));
+        }
+    }
+    let (least, middle) = (quantile(&mut alone, 0.0), quantile(&mut alone, 0.5));
+    for (figures, times) in figures.iter_mut().zip(&mut times) {
+        figures.overhead = (quantile(times, 0.0) - least, quantile(times, 0.5) - middle);
+    }
+}
+
+fn storms(inits: &[Init], effort: &Effort, figures: &mut [Figures]) {
+    for (index, count) in STORMS.into_iter().enumerate() {
+        let mut times = vec![Vec::new(); inits.len()];
+        for round in 0..effort.storms {
+            for turn in turns(round, inits.len()) {
+                let mut running = Running::start(&inits[turn], &["storm", &count.to_string()]);
+                running.unshare.stdin.as_mut().expect("a pipe").write_all(b"go\n").expect("go");
+                let mut line = String::new();
+                running.output.read_line(&mut line).expect("a line");
+                times[turn].push(line.trim().parse::<f64>().expect("a time") / count as f64);
+                let peak = &mut figures[turn].peak[index];
+                *peak = (*peak).max(running.field("status", "VmHWM"));
+                running.end();
+            }
+        }
+        for (figures, times) in figures.iter_mut().zip(&mut times) {
+            figures.per_orphan[index] = quantile(times, 0.5);
+        }
+    }
+}
+
+fn round_trips(inits: &[Init], effort: &Effort, figures: &mut [Figures]) {
+    let mut all: Vec<Running> = inits.iter().map(|init| Running::start(init, &["echo"])).collect();
+    let mut times = vec![Vec::new(); inits.len()];
+    for round in 0..effort.signals {
+        for turn in turns(round, inits.len()) {
+            let running = &mut all[turn];
+            let start = Instant::now();
+            // SAFETY: has no memory effect.
+            assert_eq!(unsafe { libc::kill(running.init, libc::SIGUSR1) }, 0);
+            running.output.read_exact(&mut [0]).expect("the answer");
+            times[turn].push(start.elapsed().as_secs_f64() * 1e6);
+        }
+    }
+    for (figures, times) in figures.iter_mut().zip(&mut times) {
+        figures.round_trip = (quantile(times, 0.5), quantile(times, 0.99));
+    }
+    all.into_iter().for_each(Running::end);
+}
+
+/// In every round another one begins: who comes after a pause pays for it.
+fn turns(round: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |turn| (turn + round) % count)
+}
+
+/// The value below which this part of them is.
+fn quantile(values: &mut [f64], part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * part).round() as usize]
+}
