@@ -87,7 +87,7 @@ fn celery_leaves_no_zombies_and_finishes_its_task() {
     let python = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().unwrap();
     let python = String::from_utf8(python.stdout).unwrap().trim().to_owned();
     let mut arguments: Vec<String> =
-        vec!["--init".into(), "-v".into(), format!("{}:/work", directory.path().display())];
+        vec!["--init".into(), "-v".into(), format!("{}:/job", directory.path().display())];
     for part in ["bin", "lib", "lib64", "usr", "etc", "opt", "root"] {
         let path = Path::new("/").join(part);
         if path.exists() {
@@ -95,7 +95,7 @@ fn celery_leaves_no_zombies_and_finishes_its_task() {
         }
     }
     arguments.extend(
-        ["-e", "PYTHONDONTWRITEBYTECODE=1", "-e", "PATH=/usr/bin:/bin", "-w", "/work", "busybox:test"]
+        ["-e", "PYTHONDONTWRITEBYTECODE=1", "-e", "PATH=/usr/bin:/bin", "-w", "/job", "busybox:test"]
             .map(String::from),
     );
     arguments.extend([python.clone()]);
