@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{DEADLINE, DOCKER, Docker, file_with, sexton, wait_until};
+use crate::support::{DEADLINE, DOCKER, Docker, Engine, file_with, sexton, wait_until};
 
 crate::tests![
     needing(DOCKER) pid_1_is_sexton,

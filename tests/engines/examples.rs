@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::harness::Need;
-use crate::support::{DOCKER, Docker, all, name, run, sexton, text, wait_until};
+use crate::support::{DOCKER, Docker, Engine, all, name, run, sexton, text, wait_until};
 
 /// What the test of the Compose file needs.
 const COMPOSE: Need = Need::Other("compose", || {

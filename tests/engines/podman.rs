@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{PODMAN, Podman, file_with, name, sexton, wait_until};
+use crate::support::{Engine, PODMAN, Podman, file_with, name, sexton, wait_until};
 
 crate::tests![
     needing(PODMAN) the_configured_init_is_sexton,
@@ -126,7 +126,7 @@ impl Pod {
 
 impl Drop for Pod {
     fn drop(&mut self) {
-        let _ = Podman::get().command().args(["pod", "rm", "-f", "-t", "0", &self.name]).output();
+        let _ = Podman::get().client(&["pod", "rm", "-f", "-t", "0", &self.name]).output();
     }
 }
 

@@ -146,15 +146,37 @@ const IMAGES: [(&str, &[&str]); 2] = [
     ("sexton:test", &["ENV PATH=/bin", "ENTRYPOINT [\"/sexton\",\"--\"]"]),
 ];
 
-fn import(mut engine: impl FnMut() -> Command, prefix: &str) {
+fn import(engine: &impl Engine, prefix: &str) {
     for (name, changes) in IMAGES {
-        let mut import = engine();
-        import.arg("import");
+        let mut import = engine.client(&["import"]);
         for change in changes {
             import.args(["-c", change]);
         }
         let output = import.arg("-").arg(format!("{prefix}{name}")).stdin(image()).output().expect("import");
         assert!(output.status.success(), "{output:?}");
+    }
+}
+
+/// An engine of this run's own, as its client reaches it.
+pub(crate) trait Engine {
+    /// The client, without arguments.
+    fn command(&self) -> Command;
+
+    /// The client with these.
+    fn client(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command();
+        command.args(arguments);
+        command
+    }
+
+    /// Runs the client to its end.
+    fn output(&self, arguments: &[&str]) -> Output {
+        run(self.client(arguments))
+    }
+
+    /// What the client says, if it succeeds.
+    fn says(&self, arguments: &[&str]) -> String {
+        text(self.output(arguments))
     }
 }
 
@@ -201,9 +223,9 @@ impl Docker {
         thread::spawn(move || command.status());
         let docker = Self { directory };
         wait_until("dockerd answers", || {
-            docker.command().arg("version").output().is_ok_and(|output| output.status.success())
+            docker.client(&["version"]).output().is_ok_and(|output| output.status.success())
         });
-        import(|| docker.command(), "");
+        import(&docker, "");
         docker
     }
 
@@ -215,35 +237,12 @@ impl Docker {
         wait_until("dockerd ends", || unsafe { libc::kill(pid, 0) < 0 });
     }
 
-    /// The client, without arguments.
-    pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new("docker");
-        command.env("DOCKER_HOST", self.host()).env("DOCKER_BUILDKIT", "0");
-        command
-    }
-
     pub(crate) fn host(&self) -> String {
         format!("unix://{}", self.directory.join("socket").display())
     }
 
-    fn client(&self, arguments: &[&str]) -> Command {
-        let mut command = self.command();
-        command.args(arguments);
-        command
-    }
-
-    /// Runs the client to its end.
-    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
-        run(self.client(arguments))
-    }
-
-    /// What the client says, if it succeeds.
-    pub(crate) fn says(&self, arguments: &[&str]) -> String {
-        text(self.output(arguments))
-    }
-
-    /// `docker run` to its end, without a network. The engine's own init is used only
-    /// where that is asked for: the daemon's configuration has it as the default.
+    /// `docker run` to its end, without a network; with the engine's init, which the
+    /// daemon's configuration makes the default, unless `--init=false` is given.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut all = vec!["run", "--rm", "--network", "none"];
         all.extend(arguments);
@@ -257,6 +256,14 @@ impl Docker {
         all.extend(arguments);
         self.says(&all);
         Container { docker: self, name }
+    }
+}
+
+impl Engine for Docker {
+    fn command(&self) -> Command {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_HOST", self.host()).env("DOCKER_BUILDKIT", "0");
+        command
     }
 }
 
@@ -306,7 +313,7 @@ impl Container<'_> {
 
 impl Drop for Container<'_> {
     fn drop(&mut self) {
-        let _ = self.docker.command().args(["rm", "-f", &self.name]).output();
+        let _ = self.docker.client(&["rm", "-f", &self.name]).output();
     }
 }
 
@@ -337,7 +344,7 @@ impl Podman {
             "\n[engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
         fs::write(directory.join("containers.conf"), configuration + engine).expect("containers.conf");
         let podman = Self { directory };
-        import(|| podman.command(), "localhost/");
+        import(&podman, "localhost/");
         podman
     }
 
@@ -353,27 +360,15 @@ impl Podman {
             let _ = Command::new("umount").arg(directory.join(name)).output();
         }
     }
+}
 
-    pub(crate) fn command(&self) -> Command {
+impl Engine for Podman {
+    fn command(&self) -> Command {
         let mut command = Command::new("podman");
         let at = |name: &str| self.directory.join(name);
         command.env("CONTAINERS_CONF", at("containers.conf"));
         command.arg("--root").arg(at("root")).arg("--runroot").arg(at("run")).arg("--tmpdir").arg(at("tmp"));
         command
-    }
-
-    fn client(&self, arguments: &[&str]) -> Command {
-        let mut command = self.command();
-        command.args(arguments);
-        command
-    }
-
-    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
-        run(self.client(arguments))
-    }
-
-    pub(crate) fn says(&self, arguments: &[&str]) -> String {
-        text(self.output(arguments))
     }
 }
 
