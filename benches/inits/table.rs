@@ -40,10 +40,11 @@ pub(crate) fn markdown(inits: &[Init], figures: &[Figures]) -> String {
 pub(crate) fn page(table: &str) -> String {
     format!(
         "# Side by side\n\n\
-        Made by `cargo bench`: all in one run, in turns, each as PID 1 of a PID namespace of its own. Times are\n\
-        ratios to sexton's, as machines differ and are noisy: below 1 is faster than sexton. What a start takes is\n\
-        counted from before it to after the end of `true`, less what `true` takes alone. A storm is that many orphans\n\
-        that end at once. The others are whatever packages of them the machine has.\n\n\
+        Made by `cargo bench`: all in one run, in turns, each as PID 1 of a PID namespace of its own, but for the starts,\n\
+        which are those of an ordinary process. Times are ratios to sexton's, as machines differ and are noisy: below 1\n\
+        is faster than sexton. What a start takes is counted from before it to after the end of `true`, less what `true`\n\
+        takes alone. A storm is that many orphans that end at once. The others are whatever packages of them the machine\n\
+        has.\n\n\
         ![the same as a picture](benchmark.svg)\n\n{table}\n"
     )
 }
