@@ -142,16 +142,7 @@ fn serve(settings: &Settings, dialect: Dialect, command: &Command, log: &Log) ->
         last_signal: LastSignal::new(last_words.is_some()),
         log,
     };
-    let mut report = settings.report.then(Report::default);
-    let ended = supervisor.run(before, report.as_mut());
-    supervisor.job.ended();
-    if let Some(report) = &mut report {
-        report.print(log);
-    }
-    let status = ended.map_err(|reason| {
-        log.say(Level::Problem, &[&"wait4: ", &reason]);
-        FAILED
-    })?;
+    let status = look_after(&supervisor, before, settings)?;
     if let Some(file) = &last_words
         && settings.is_failure(status.exit_code())
     {
@@ -188,18 +179,21 @@ fn pause(settings: &Settings, dialect: Dialect, log: &Log) -> u8 {
         log,
     };
     let before = parent_died.into_iter().fold(SignalSet::EMPTY, SignalSet::with);
+    look_after(&supervisor, before, settings).map_or_else(|code| code, Status::exit_code)
+}
+
+/// Supervises to the end, and reports.
+fn look_after(supervisor: &Supervisor, before: SignalSet, settings: &Settings) -> Result<Status, u8> {
     let mut report = settings.report.then(Report::default);
     let ended = supervisor.run(before, report.as_mut());
+    supervisor.job.ended();
     if let Some(report) = &mut report {
-        report.print(log);
+        report.print(supervisor.log);
     }
-    match ended {
-        Ok(status) => status.exit_code(),
-        Err(reason) => {
-            log.fail(&[&"wait4: ", &reason]);
-            FAILED
-        }
-    }
+    ended.map_err(|reason| {
+        supervisor.log.say(Level::Problem, &[&"wait4: ", &reason]);
+        FAILED
+    })
 }
 
 /// Keeps nothing alive that others may want to be rid of: no working directory, and no

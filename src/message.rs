@@ -141,15 +141,23 @@ impl Show for Padded<'_> {
     }
 }
 
+/// A number of tenths, as a decimal one.
+pub struct Tenths(pub u64);
+
+impl Show for Tenths {
+    fn show(&self, line: &mut Line) {
+        line.number(self.0 / 10);
+        line.text(".");
+        line.number(self.0 % 10);
+    }
+}
+
 /// A time, in seconds and tenths.
 pub struct Seconds(pub Nanoseconds);
 
 impl Show for Seconds {
     fn show(&self, line: &mut Line) {
-        let tenths = self.0.saturating_add(50_000_000) / 100_000_000;
-        line.number(tenths / 10);
-        line.text(".");
-        line.number(tenths % 10);
+        Tenths(self.0.saturating_add(50_000_000) / 100_000_000).show(line);
         line.text(" s");
     }
 }

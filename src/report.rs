@@ -5,7 +5,7 @@
 use nix::unistd::Pid;
 
 use crate::exit::Status;
-use crate::message::{Level, Line, Log, Padded, Seconds, Show, Word};
+use crate::message::{Level, Line, Log, Padded, Seconds, Show, Tenths, Word};
 use crate::procfs::Stat;
 use crate::sys::Usage;
 
@@ -48,10 +48,7 @@ struct Memory(u64);
 
 impl Show for Memory {
     fn show(&self, line: &mut Line) {
-        let tenths = self.0.saturating_mul(10).saturating_add(512) / 1024;
-        line.number(tenths / 10);
-        line.text(".");
-        line.number(tenths % 10);
+        Tenths(self.0.saturating_mul(10).saturating_add(512) / 1024).show(line);
         line.text(" MiB");
     }
 }

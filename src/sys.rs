@@ -279,7 +279,11 @@ pub fn time_since_boot() -> Nanoseconds {
 fn time_on(clock: ClockId) -> Nanoseconds {
     // There is no Linux without these clocks.
     let Ok(time) = clock_gettime(clock) else { return 0 };
-    (time.tv_sec() as u64).saturating_mul(NANOSECONDS).saturating_add(time.tv_nsec() as u64)
+    nanoseconds(time.tv_sec() as u64, time.tv_nsec() as u64)
+}
+
+fn nanoseconds(seconds: u64, rest: u64) -> Nanoseconds {
+    seconds.saturating_mul(NANOSECONDS).saturating_add(rest)
 }
 
 /// The unit of times in /proc (`sysconf(3)`, _SC_CLK_TCK), as the kernel tells each
@@ -530,11 +534,8 @@ pub fn reap_with_usage(child: Pid) -> Result<Option<(Status, Usage)>, Errno> {
     if Errno::result(pid)? == 0 {
         return Ok(None);
     }
-    let time = |time: libc::timeval| {
-        (time.tv_sec as u64)
-            .saturating_mul(NANOSECONDS)
-            .saturating_add((time.tv_usec as u64).saturating_mul(1000))
-    };
+    let time =
+        |time: libc::timeval| nanoseconds(time.tv_sec as u64, (time.tv_usec as u64).saturating_mul(1000));
     let cpu = time(usage.ru_utime).saturating_add(time(usage.ru_stime));
     Ok(Some((Status::from_raw(status), Usage { cpu, max_rss: usage.ru_maxrss as u64 })))
 }

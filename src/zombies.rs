@@ -190,19 +190,23 @@ pub fn list() -> Result<u32, Failure> {
 
 /// Gives a zombie's parent some time.
 fn wait_for_reaping(process: Pid, zombie: &Stat, patience: &mut u16) {
-    let is_there = || Stat::read(process, &mut [0; STAT]).is_some_and(|stat| stat.started == zombie.started);
     let mut waited = 0;
-    while waited < PATIENCE && *patience >= STEP && is_there() {
+    while waited < PATIENCE && *patience >= STEP && look_again(process, zombie, &mut [0; STAT]).is_some() {
         sys::pause_for(STEP);
         waited = waited.saturating_add(STEP);
         *patience = patience.saturating_sub(STEP);
     }
 }
 
+/// The same process once more, unless its PID is another one's by now.
+fn look_again<'a>(process: Pid, seen: &Stat, buffer: &'a mut [u8]) -> Option<Stat<'a>> {
+    Stat::read(process, buffer).filter(|stat| stat.started == seen.started)
+}
+
 /// Prints what is to be said of a zombie; says whether it counts.
 fn judge(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
     let (mut now, mut parents, mut tracers) = ([0; STAT], [0; STAT], [0; STAT]);
-    let now = Stat::read(process, &mut now).filter(|stat| stat.started == zombie.started);
+    let now = look_again(process, zombie, &mut now);
     // The parent may have ended meanwhile, and left it to another one.
     let parent = now.map_or(zombie.parent, |now| now.parent);
     let parent_stat = Stat::read(parent, &mut parents);

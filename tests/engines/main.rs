@@ -28,13 +28,11 @@ fn main() -> ExitCode {
             ExitCode::from(status.code().map_or(1, |code| code as u8))
         });
     }
-    let modules = [
+    let modules = vec![
         ("docker", docker::tests()),
         ("examples", examples::tests()),
         ("podman", podman::tests()),
         ("worker", worker::tests()),
     ];
-    let trials =
-        modules.into_iter().flat_map(|(name, tests)| tests.into_iter().map(move |test| test.trial(name)));
-    Harness::with_env().discover(trials).main()
+    Harness::with_env().discover(harness::trials(modules)).main()
 }

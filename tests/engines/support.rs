@@ -28,13 +28,7 @@ pub(crate) fn all(programs: &[&str]) -> bool {
 /// How long anything may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The binary under test.
-pub(crate) fn sexton() -> PathBuf {
-    match std::env::var_os("SEXTON_BIN") {
-        Some(path) => fs::canonicalize(path).expect("SEXTON_BIN names no file"),
-        None => env!("CARGO_BIN_EXE_sexton").into(),
-    }
-}
+pub(crate) use crate::harness::sexton;
 
 /// Names the directory of this run, for engines and images.
 const PLACE: &str = "SEXTON_TEST_ENGINES";

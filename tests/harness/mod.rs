@@ -2,7 +2,18 @@
 //! as ignored with the reason; where `SEXTON_TEST_REQUIRE` names the need (`root`,
 //! `docker`), it fails instead.
 
+use std::fs;
+use std::path::PathBuf;
+
 use libtest2_mimic::Trial;
+
+/// The binary under test.
+pub(crate) fn sexton() -> PathBuf {
+    match std::env::var_os("SEXTON_BIN") {
+        Some(path) => fs::canonicalize(path).expect("SEXTON_BIN names no file"),
+        None => env!("CARGO_BIN_EXE_sexton").into(),
+    }
+}
 
 /// A test, and what it needs that a machine may lack.
 pub(crate) struct Test {
@@ -74,7 +85,7 @@ impl Test {
         Self { name, needs: Some(need), run }
     }
 
-    pub(crate) fn trial(self, module: &'static str) -> Trial {
+    fn trial(self, module: &'static str) -> Trial {
         Trial::test(format!("{module}::{}", self.name), move |context| {
             if let Some(need) = self.needs
                 && !need.is_met()
@@ -88,6 +99,11 @@ impl Test {
             Ok(())
         })
     }
+}
+
+/// The tests of all modules.
+pub(crate) fn trials(modules: Vec<(&'static str, Vec<Test>)>) -> impl Iterator<Item = Trial> {
+    modules.into_iter().flat_map(|(name, tests)| tests.into_iter().map(move |test| test.trial(name)))
 }
 
 /// Names each test after its function.

@@ -3,7 +3,7 @@
 use std::io::pipe;
 
 use crate::support::{
-    Init, Running, Screen, children_of, complaint, field, kill, play, play_with, process, shell, wait_until,
+    Init, Screen, children_of, complaint, field, kill, play, play_with, process, ready, shell, wait_until,
     words,
 };
 
@@ -23,11 +23,6 @@ crate::tests![
     new dumb_init_rewrites,
     new the_options_still_decide,
 ];
-
-fn ready(mut running: Running) -> Running {
-    assert!(running.stdout.line().starts_with("ready"));
-    running
-}
 
 /// Whether the child of `family` gets a signal that goes to its parent.
 fn reaches_the_group(init: Init) -> bool {

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     if words.get(1).is_some_and(|word| word == "--play") {
         return roles::play(words[2].to_str().expect("a role"), &words[3..]);
     }
-    let modules = [
+    let modules = vec![
         ("after_start", after_start::tests()),
         ("cli", cli::tests()),
         ("diagnosis", diagnosis::tests()),
@@ -55,7 +55,5 @@ fn main() -> ExitCode {
         ("terminal", terminal::tests()),
         ("termination_log", termination_log::tests()),
     ];
-    let trials =
-        modules.into_iter().flat_map(|(name, tests)| tests.into_iter().map(move |test| test.trial(name)));
-    Harness::with_env().discover(trials).main()
+    Harness::with_env().discover(harness::trials(modules)).main()
 }

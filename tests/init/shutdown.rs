@@ -5,7 +5,8 @@ use std::io::pipe;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    DEADLINE, Init, Running, complaint, kill, play, play_with, process, sexton, shell, wait_until, words,
+    DEADLINE, Init, Running, complaint, kill, play, play_with, process, ready, sexton, shell, wait_until,
+    words,
 };
 
 crate::tests![
@@ -39,11 +40,6 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Far more than any of these takes, and far less than what must not be waited for.
 const SOON: Duration = Duration::from_secs(15);
-
-fn ready(mut running: Running) -> Running {
-    assert!(running.stdout.line().starts_with("ready"));
-    running
-}
 
 /// As PID 1, and as a subreaper, which is the command of a PID 1: were it to signal
 /// strangers, these would not be the machine's.

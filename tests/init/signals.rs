@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::support::{
-    Init, Running, field, kill, play, play_with, process, processes, sexton, shell, wait_until, words,
+    Init, Running, field, kill, play, play_with, process, processes, ready, sexton, shell, wait_until, words,
 };
 
 crate::tests![
@@ -21,11 +21,6 @@ crate::tests![
     new stop_signals_from_a_process_are_forwarded,
     as_root a_forward_that_is_refused_ends_nothing,
 ];
-
-fn ready(mut running: Running) -> Running {
-    assert!(running.stdout.line().starts_with("ready"));
-    running
-}
 
 /// All but KILL, STOP and CHLD.
 fn forwarded() -> impl Iterator<Item = i32> {

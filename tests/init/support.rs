@@ -15,13 +15,7 @@ use std::time::{Duration, Instant};
 /// happens within milliseconds.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The binary under test.
-pub(crate) fn sexton() -> PathBuf {
-    match std::env::var_os("SEXTON_BIN") {
-        Some(path) => fs::canonicalize(path).expect("SEXTON_BIN names no file"),
-        None => env!("CARGO_BIN_EXE_sexton").into(),
-    }
-}
+pub(crate) use crate::harness::sexton;
 
 /// The words that run one of this binary's own roles (`roles.rs`) as a command.
 pub(crate) fn play(role: &str) -> Vec<OsString> {
@@ -188,6 +182,12 @@ fn inherit(command: &mut Command, descriptor: RawFd) {
     };
     // SAFETY: the closure does nothing but that.
     unsafe { command.pre_exec(clear) };
+}
+
+/// Waits until a command that says so is ready.
+pub(crate) fn ready(mut running: Running) -> Running {
+    assert!(running.stdout.line().starts_with("ready"));
+    running
 }
 
 /// A sexton that runs. Dropping it kills it, and with it its namespace.
