@@ -9,7 +9,7 @@ use crate::dialect::Dialect;
 use crate::exit::ExitCodes;
 use crate::forward::{Rewrites, Scope};
 use crate::message::{Level, Line, Show, Word, print};
-use crate::number;
+use crate::number::{self, split_once};
 use crate::shutdown::Plan;
 use crate::signal::Signal;
 use crate::sys;
@@ -115,17 +115,8 @@ pub struct Mistake<'a> {
 
 impl Show for Mistake<'_> {
     fn show(&self, line: &mut Line) {
-        match self.name {
-            Name::Short(letter) => {
-                line.text("-");
-                Word(&[letter]).show(line);
-            }
-            Name::Long(name) => {
-                line.text("--");
-                Word(name).show(line);
-            }
-            Name::Bare(word) => Word(word).show(line),
-        }
+        line.text(self.name.dashes);
+        Word(self.name.word).show(line);
         if let Some(value) = self.value {
             line.text(" ");
             Word(value).show(line);
@@ -136,11 +127,10 @@ impl Show for Mistake<'_> {
 }
 
 /// An option as the user spelled it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Name<'a> {
-    Short(u8),
-    Long(&'a [u8]),
-    Bare(&'a [u8]),
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Name<'a> {
+    dashes: &'static str,
+    word: &'a [u8],
 }
 
 #[derive(Clone, Copy)]
@@ -165,89 +155,101 @@ enum Act {
     Page(Page),
 }
 
-/// One row of the table of options.
+/// The help, and what each option in it does. The parser reads the options from the
+/// help's own lines, so that there is one list of them.
+macro_rules! help {
+    ($($before:literal)* options $($line:literal => $act:expr,)* after $($after:literal)*) => {
+        const HELP: &str = concat!($($before, "\n",)* $($line, "\n",)* $($after, "\n",)*);
+        const ACTS: &[Act] = &[$($act),*];
+    };
+}
+
+help! {
+    "Usage: sexton [OPTION]... [--] COMMAND [ARG]..."
+    "PID 1 for containers: start COMMAND, forward every signal to it, reap every"
+    "orphan, and exit as it did."
+    ""
+    options
+    "  -c, --single-child             forward signals to the command alone" => Act::Scope(Scope::Command),
+    "  -g, --group                    forward to its process group (the default)" => Act::Scope(Scope::Group),
+    "  -A, --all                      forward to everything that runs below sexton" => Act::Scope(Scope::Everything),
+    "  -r, --rewrite FROM:TO          forward TO in place of FROM; 0 drops it" => Act::Rewrite,
+    "  -p, --parent-death-signal SIG  receive SIG when the parent dies" => Act::ParentDeathSignal,
+    "  -s, --subreaper                adopt orphans when not PID 1 (the default)" => Act::Subreaper,
+    "  -m, --mirror-signal            when not PID 1, die of the command's signal" => Act::Mirror,
+    "  -e, --remap-exit CODE          exit 0 instead of CODE (0-255)" => Act::RemapExit,
+    "  -d, --delay TIME               hold the first TERM, INT or QUIT back" => Act::Delay,
+    "  -k, --kill-after TIME          KILL that long after TERM, INT or QUIT" => Act::KillAfter,
+    "  -t, --grace TIME               after the command TERM others, then KILL" => Act::Grace,
+    "  -a, --wait-all                 wait for others when the command has ended" => Act::WaitAll,
+    "  -P, --pause                    no command: reap until TERM or INT" => Act::Pause,
+    "  -w, --warn-on-reap             a line for every orphan that is reaped" => Act::WarnOnReap,
+    "  -R, --report                   at exit, a table of the orphans by name" => Act::Report,
+    "  -z, --zombies[=MAX]            whose zombies are here? Exit 1 if more than MAX" => Act::Zombies,
+    "  -T, --termination-log[=PATH]   write there how the command failed" => Act::TerminationLog,
+    "      --install PATH             copy this program to PATH and exit" => Act::Install,
+    "  -v, --verbose                  say more on standard error, up to -vvv" => Act::Verbose,
+    "  -h, --help                     print this help and exit" => Act::Page(Page::Help),
+    "  -V, --version                  print the version and exit" => Act::Page(Page::Version),
+    "  -l, --license                  print the license and exit (-L as well)" => Act::Page(Page::License),
+    after
+    ""
+    "A signal is a number, a name (TERM, sigterm) or RTMIN+N, RTMAX-N (34 to 64)."
+    "A time is a decimal number with an optional ms, s (the default), m or h."
+    "SEXTON_OPTIONS holds options that are read before those of the command line."
+    ""
+    "Exit status: the command's own, 128+N if signal N killed it; 127 command not"
+    "found, 126 found but not executable, 125 sexton failed or was used wrongly."
+}
+
+/// One option of the table.
+#[derive(Clone, Copy)]
 struct Spec {
     short: Option<u8>,
-    long: &'static str,
+    long: &'static [u8],
     value: Value,
-    help: &'static str,
     act: Act,
 }
 
-/// Whether an option takes a value, and what that is called.
+/// Whether an option takes a value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Value {
     None,
     /// It is attached, or the next word.
-    Required(&'static str),
+    Required,
     /// It is attached with `=`, or not there.
-    Optional(&'static str),
+    Optional,
 }
 
 impl Spec {
-    const fn flag(short: u8, long: &'static str, act: Act, help: &'static str) -> Self {
-        Self { short: Some(short), long, value: Value::None, help, act }
+    /// Reads a line of the help: `  -x, --long`, then nothing, ` VALUE` or `[=VALUE]`,
+    /// and behind two spaces what it is for.
+    fn of(line: &'static [u8], act: Act) -> Option<Self> {
+        let [b' ', b' ', dash, short, _, _, b'-', b'-', rest @ ..] = line else { return None };
+        let end = rest.iter().position(|byte| matches!(byte, b' ' | b'['))?;
+        let (long, rest) = rest.split_at_checked(end)?;
+        let value = match rest {
+            [b' ', b' ', ..] => Value::None,
+            [b' ', ..] => Value::Required,
+            _ => Value::Optional,
+        };
+        Some(Self { short: (*dash == b'-').then_some(*short), long, value, act })
     }
 
-    const fn taking(
-        value: &'static str,
-        short: u8,
-        long: &'static str,
-        act: Act,
-        help: &'static str,
-    ) -> Self {
-        Self { short: Some(short), long, value: Value::Required(value), help, act }
+    /// All of them.
+    fn all() -> impl Iterator<Item = Self> {
+        let mut acts = ACTS.iter();
+        let lines = HELP.as_bytes().split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"  "));
+        lines.filter_map(move |line| Self::of(line, *acts.next()?))
+    }
+
+    fn find(wanted: &dyn Fn(&Self) -> bool) -> Result<Self, &'static str> {
+        Self::all().find(wanted).ok_or(UNKNOWN)
     }
 }
 
-const OPTIONS: [Spec; 22] = [
-    Spec::flag(b'c', "single-child", Act::Scope(Scope::Command), "forward signals to the command alone"),
-    Spec::flag(b'g', "group", Act::Scope(Scope::Group), "forward to its process group (the default)"),
-    Spec::flag(b'A', "all", Act::Scope(Scope::Everything), "forward to everything that runs below sexton"),
-    Spec::taking("FROM:TO", b'r', "rewrite", Act::Rewrite, "forward TO in place of FROM; 0 drops it"),
-    Spec::taking(
-        "SIG",
-        b'p',
-        "parent-death-signal",
-        Act::ParentDeathSignal,
-        "receive SIG when the parent dies",
-    ),
-    Spec::flag(b's', "subreaper", Act::Subreaper, "adopt orphans when not PID 1 (the default)"),
-    Spec::flag(b'm', "mirror-signal", Act::Mirror, "when not PID 1, die of the command's signal"),
-    Spec::taking("CODE", b'e', "remap-exit", Act::RemapExit, "exit 0 instead of CODE (0-255)"),
-    Spec::taking("TIME", b'd', "delay", Act::Delay, "hold the first TERM, INT or QUIT back"),
-    Spec::taking("TIME", b'k', "kill-after", Act::KillAfter, "KILL that long after TERM, INT or QUIT"),
-    Spec::taking("TIME", b't', "grace", Act::Grace, "after the command TERM others, then KILL"),
-    Spec::flag(b'a', "wait-all", Act::WaitAll, "wait for others when the command has ended"),
-    Spec::flag(b'P', "pause", Act::Pause, "no command: reap until TERM or INT"),
-    Spec::flag(b'w', "warn-on-reap", Act::WarnOnReap, "a line for every orphan that is reaped"),
-    Spec::flag(b'R', "report", Act::Report, "at exit, a table of the orphans by name"),
-    Spec {
-        short: Some(b'z'),
-        long: "zombies",
-        value: Value::Optional("MAX"),
-        act: Act::Zombies,
-        help: "whose zombies are here? Exit 1 if more than MAX",
-    },
-    Spec {
-        short: Some(b'T'),
-        long: "termination-log",
-        value: Value::Optional("PATH"),
-        act: Act::TerminationLog,
-        help: "write there how the command failed",
-    },
-    Spec {
-        short: None,
-        long: "install",
-        value: Value::Required("PATH"),
-        act: Act::Install,
-        help: "copy this program to PATH and exit",
-    },
-    Spec::flag(b'v', "verbose", Act::Verbose, "say more on standard error, up to -vvv"),
-    Spec::flag(b'h', "help", Act::Page(Page::Help), "print this help and exit"),
-    Spec::flag(b'V', "version", Act::Page(Page::Version), "print the version and exit"),
-    Spec::flag(b'l', "license", Act::Page(Page::License), "print the license and exit (-L as well)"),
-];
+/// The next word, if there is one.
+pub type NextWord<'a, 'w> = &'w mut dyn FnMut() -> Option<&'a [u8]>;
 
 impl<'a> Settings<'a> {
     /// Whether an exit code of the command is a failure.
@@ -255,15 +257,60 @@ impl<'a> Settings<'a> {
         code != 0 && !self.remapped.contains(code)
     }
 
-    /// Reads options from `words` up to the first word that is none.
-    pub fn read(&mut self, words: impl Iterator<Item = &'a [u8]>) -> Result<End, Mistake<'a>> {
-        let mut words = Counted { words, count: 0 };
-        while let Some(word) = words.next() {
+    /// Reads options up to the first word that is none.
+    pub fn read(&mut self, words: NextWord<'a, '_>) -> Result<End, Mistake<'a>> {
+        let mut reader = Reader { settings: self, words, count: 0, name: Name::default(), value: None };
+        reader.read().map_err(|why| Mistake { name: reader.name, value: reader.value, why })
+    }
+
+    /// Reads `SEXTON_OPTIONS`: options only, separated by white space.
+    pub fn read_variable(&mut self, value: &'a [u8]) -> Result<Option<Page>, Mistake<'a>> {
+        let mut words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let mut last: &[u8] = b"";
+        let mut next = || {
+            last = words.next()?;
+            Some(last)
+        };
+        match self.read(&mut next)? {
+            End::Words => Ok(None),
+            End::Page(page) => Ok(Some(page)),
+            End::Word(_) | End::Separator(_) => {
+                Err(Mistake { name: Name { dashes: "", word: last }, value: None, why: "not an option" })
+            }
+        }
+    }
+}
+
+/// Reads options one by one; after a mistake, name and value are of the one that was
+/// used wrongly.
+struct Reader<'a, 'w> {
+    settings: &'w mut Settings<'a>,
+    words: NextWord<'a, 'w>,
+    /// How many words have been taken.
+    count: usize,
+    name: Name<'a>,
+    value: Option<&'a [u8]>,
+}
+
+impl<'a> Reader<'a, '_> {
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let word = (self.words)()?;
+        self.count += 1;
+        Some(word)
+    }
+
+    fn begin(&mut self, dashes: &'static str, word: &'a [u8]) {
+        self.name = Name { dashes, word };
+        self.value = None;
+    }
+
+    fn read(&mut self) -> Result<End, &'static str> {
+        while let Some(word) = self.next() {
             let page = match word {
-                [b'-', b'-'] => return Ok(End::Separator(words.count)),
-                [b'-', b'-', long @ ..] => self.long_option(long, &mut words)?,
-                [b'-', bundle @ ..] if !bundle.is_empty() => self.short_options(bundle, &mut words)?,
-                _ => return Ok(End::Word(words.count - 1)),
+                [b'-', b'-'] => return Ok(End::Separator(self.count)),
+                [b'-', b'-', long @ ..] => self.long_option(long)?,
+                [b'-', bundle @ ..] if !bundle.is_empty() => self.short_options(bundle)?,
+                _ => return Ok(End::Word(self.count - 1)),
             };
             if let Some(page) = page {
                 return Ok(End::Page(page));
@@ -272,55 +319,29 @@ impl<'a> Settings<'a> {
         Ok(End::Words)
     }
 
-    /// Reads `SEXTON_OPTIONS`: options only, separated by white space.
-    pub fn read_variable(&mut self, value: &'a [u8]) -> Result<Option<Page>, Mistake<'a>> {
-        let words = || value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        let index = match self.read(words())? {
-            End::Words => return Ok(None),
-            End::Page(page) => return Ok(Some(page)),
-            End::Word(index) => index,
-            End::Separator(next) => next - 1,
-        };
-        let name = Name::Bare(words().nth(index).unwrap_or_default());
-        Err(Mistake { name, value: None, why: "not an option" })
-    }
-
-    fn long_option(
-        &mut self,
-        word: &'a [u8],
-        words: &mut impl Iterator<Item = &'a [u8]>,
-    ) -> Result<Option<Page>, Mistake<'a>> {
-        let mut halves = word.splitn(2, |byte| *byte == b'=');
-        let name = Name::Long(halves.next().unwrap_or_default());
-        let attached = halves.next();
-        let Some(spec) = OPTIONS.iter().find(|spec| Name::Long(spec.long.as_bytes()) == name) else {
-            return Err(Mistake { name, value: None, why: UNKNOWN });
-        };
+    fn long_option(&mut self, word: &'a [u8]) -> Result<Option<Page>, &'static str> {
+        let (name, attached) = split_once(word, b'=');
+        self.begin("--", name);
+        let spec = Spec::find(&|spec| spec.long == name)?;
         if spec.value == Value::None && attached.is_some() {
-            return Err(Mistake { name, value: None, why: "takes no value" });
+            return Err("takes no value");
         }
-        self.apply(spec, name, attached, words)
+        self.apply(spec, attached)
     }
 
     /// A bundle of letters, the last of which may be followed by its value.
-    fn short_options(
-        &mut self,
-        mut bundle: &'a [u8],
-        words: &mut impl Iterator<Item = &'a [u8]>,
-    ) -> Result<Option<Page>, Mistake<'a>> {
-        while let [letter, rest @ ..] = bundle {
-            let name = Name::Short(*letter);
+    fn short_options(&mut self, mut bundle: &'a [u8]) -> Result<Option<Page>, &'static str> {
+        while let Some((letter, rest)) = bundle.split_at_checked(1) {
+            self.begin("-", letter);
             // tini has -l for its license, others have -L.
-            let short = if *letter == b'L' { b'l' } else { *letter };
-            let Some(spec) = OPTIONS.iter().find(|spec| spec.short == Some(short)) else {
-                return Err(Mistake { name, value: None, why: UNKNOWN });
-            };
+            let short = if letter == b"L" { Some(b'l') } else { letter.first().copied() };
+            let spec = Spec::find(&|spec| spec.short.is_some() && spec.short == short)?;
             let (attached, next) = match (spec.value, rest) {
-                (Value::Required(_), [_, ..]) => (Some(rest), [].as_slice()),
-                (Value::Optional(_), [b'=', value @ ..]) => (Some(value), [].as_slice()),
+                (Value::Required, [_, ..]) => (Some(rest), [].as_slice()),
+                (Value::Optional, [b'=', value @ ..]) => (Some(value), [].as_slice()),
                 _ => (None, rest),
             };
-            let page = self.apply(spec, name, attached, words)?;
+            let page = self.apply(spec, attached)?;
             if page.is_some() {
                 return Ok(page);
             }
@@ -329,51 +350,45 @@ impl<'a> Settings<'a> {
         Ok(None)
     }
 
-    fn apply(
-        &mut self,
-        spec: &Spec,
-        name: Name<'a>,
-        attached: Option<&'a [u8]>,
-        words: &mut impl Iterator<Item = &'a [u8]>,
-    ) -> Result<Option<Page>, Mistake<'a>> {
+    fn apply(&mut self, spec: Spec, attached: Option<&'a [u8]>) -> Result<Option<Page>, &'static str> {
         let value = match (spec.value, attached) {
-            (Value::Required(_), None) => words.next().ok_or(Mistake { name, value: None, why: NO_VALUE })?,
+            (Value::Required, None) => self.next().ok_or("needs a value")?,
             (_, attached) => attached.unwrap_or_default(),
         };
-        let wrong = |why| Mistake { name, value: Some(value), why };
-        let time = || number::duration(value).ok_or(wrong("not a time (10, 1.5s, 250ms, 2m, 1h)"));
+        self.value = Some(value);
+        let time = || number::duration(value).ok_or("not a time (10, 1.5s, 250ms, 2m, 1h)");
+        let settings = &mut *self.settings;
         match spec.act {
-            Act::Scope(scope) => self.scope = scope,
-            Act::Rewrite => self.rewrites.add(value).map_err(wrong)?,
+            Act::Scope(scope) => settings.scope = scope,
+            Act::Rewrite => settings.rewrites.add(value)?,
             Act::ParentDeathSignal => {
-                let signal = Signal::parse(value).ok_or(wrong("not a signal"))?;
-                self.parent_death_signal = Some(signal);
+                settings.parent_death_signal = Some(Signal::parse(value).ok_or("not a signal")?);
             }
-            Act::Subreaper => self.adopt = true,
-            Act::Mirror => self.mirror = true,
+            Act::Subreaper => settings.adopt = true,
+            Act::Mirror => settings.mirror = true,
             Act::RemapExit => {
                 let code = number::decimal(value).and_then(|code| u8::try_from(code).ok());
-                self.remapped.insert(code.ok_or(wrong("not an exit code (0-255)"))?);
+                settings.remapped.insert(code.ok_or("not an exit code (0-255)")?);
             }
-            Act::Delay => self.plan.delay = time()?,
-            Act::KillAfter => self.plan.kill_after = Some(time()?),
-            Act::Grace => self.plan.grace = Some(time()?),
-            Act::WaitAll => self.plan.wait_all = true,
-            Act::Pause => self.task = Task::Pause,
-            Act::WarnOnReap => self.warn_on_reap = true,
-            Act::Report => self.report = true,
+            Act::Delay => settings.plan.delay = time()?,
+            Act::KillAfter => settings.plan.kill_after = Some(time()?),
+            Act::Grace => settings.plan.grace = Some(time()?),
+            Act::WaitAll => settings.plan.wait_all = true,
+            Act::Pause => settings.task = Task::Pause,
+            Act::WarnOnReap => settings.warn_on_reap = true,
+            Act::Report => settings.report = true,
             Act::Zombies => {
                 let max = if attached.is_none() { Some(0) } else { number::decimal(value) };
-                self.task = Task::Zombies(max.ok_or(wrong("not a number of zombies"))?);
+                settings.task = Task::Zombies(max.ok_or("not a number of zombies")?);
             }
             Act::TerminationLog => match value {
-                [] if attached.is_none() => self.termination_log = Some(TERMINATION_LOG),
+                [] if attached.is_none() => settings.termination_log = Some(TERMINATION_LOG),
                 // Nobody would look for it in `/`, where we go.
-                [b'/', ..] => self.termination_log = Some(value),
-                _ => return Err(wrong("not an absolute path")),
+                [b'/', ..] => settings.termination_log = Some(value),
+                _ => return Err("not an absolute path"),
             },
-            Act::Install => self.task = Task::Install(value),
-            Act::Verbose => self.verbosity = self.verbosity.saturating_add(1),
+            Act::Install => settings.task = Task::Install(value),
+            Act::Verbose => settings.verbosity = settings.verbosity.saturating_add(1),
             Act::Page(page) => return Ok(Some(page)),
         }
         Ok(None)
@@ -383,89 +398,19 @@ impl<'a> Settings<'a> {
 /// Where Kubernetes looks for a container's last words, unless told otherwise.
 const TERMINATION_LOG: &[u8] = b"/dev/termination-log";
 
-const NO_VALUE: &str = "needs a value";
 const UNKNOWN: &str = "unknown option (see sexton --help)";
-
-/// An iterator that knows how many words were taken from it.
-struct Counted<I> {
-    words: I,
-    count: usize,
-}
-
-impl<I: Iterator> Iterator for Counted<I> {
-    type Item = I::Item;
-
-    fn next(&mut self) -> Option<I::Item> {
-        let word = self.words.next()?;
-        self.count += 1;
-        Some(word)
-    }
-}
 
 impl Page {
     /// Writes the page to standard output.
     pub fn print(self, dialect: Dialect) -> Result<(), Errno> {
         match self {
-            Page::Help => help(),
+            Page::Help => sys::write_to_stdout(HELP.as_bytes()),
             Page::Version => {
                 print(&[&dialect.version_prefix(), &env!("CARGO_PKG_VERSION"), &env!("SEXTON_COMMIT")])
             }
             Page::License => sys::write_to_stdout(include_bytes!("../LICENSE")),
         }
     }
-}
-
-fn help() -> Result<(), Errno> {
-    print(&[&"\
-Usage: sexton [OPTION]... [--] COMMAND [ARG]...
-PID 1 for containers: start COMMAND, forward every signal to it, reap every
-orphan, and exit as it did.
-"])?;
-    for spec in &OPTIONS {
-        print(&[&Row(spec)])?;
-    }
-    print(&[&"
-A signal is a number, a name (TERM, sigterm) or RTMIN+N, RTMAX-N (34 to 64).
-A time is a decimal number with an optional ms, s (the default), m or h.
-SEXTON_OPTIONS holds options that are read before those of the command line."])?;
-    print(&[&"
-Exit status: the command's own, 128+N if signal N killed it; 127 command not
-found, 126 found but not executable, 125 sexton failed or was used wrongly."])
-}
-
-/// One option in the help.
-struct Row(&'static Spec);
-
-impl Show for Row {
-    fn show(&self, line: &mut Line) {
-        let Spec { short, long, value, help, .. } = self.0;
-        match short {
-            Some(short) => {
-                line.text("  -");
-                line.bytes(&[*short]);
-                line.text(", --");
-            }
-            None => line.text("      --"),
-        }
-        let (before, value, after) = match value {
-            Value::None => ("", "", ""),
-            Value::Required(value) => (" ", *value, ""),
-            Value::Optional(value) => ("[=", *value, "]"),
-        };
-        for part in [long, before, value, after] {
-            line.text(part);
-        }
-        let width = long.len() + before.len() + value.len() + after.len();
-        for _ in width..Self::COLUMN {
-            line.text(" ");
-        }
-        line.text(help);
-    }
-}
-
-impl Row {
-    /// Wide enough for the longest option with its value, and two spaces.
-    const COLUMN: usize = "parent-death-signal SIG  ".len();
 }
 
 #[cfg(test)]
@@ -476,7 +421,8 @@ mod tests {
 
     fn read<'a>(words: &[&'a str]) -> (Settings<'a>, Result<End, Mistake<'a>>) {
         let mut settings = Settings::default();
-        let end = settings.read(words.iter().map(|word| word.as_bytes()));
+        let mut words = words.iter().map(|word| word.as_bytes());
+        let end = settings.read(&mut || words.next());
         (settings, end)
     }
 
@@ -596,6 +542,9 @@ mod tests {
     fn every_mistake_names_the_word() {
         for (words, text) in [
             (&["-q", "x"][..], "-q: unknown option (see sexton --help)"),
+            (&["-pTERM", "-q", "x"], "-q: unknown option (see sexton --help)"),
+            (&["-e1", "--verbose=2"], "--verbose: takes no value"),
+            (&["-e1", "-e"], "-e: needs a value"),
             (&["-vq", "x"], "-q: unknown option (see sexton --help)"),
             (&["--quux=1", "x"], "--quux: unknown option (see sexton --help)"),
             (&["--verbos", "x"], "--verbos: unknown option (see sexton --help)"),
@@ -647,27 +596,37 @@ mod tests {
 
     #[test]
     fn every_option_has_names_of_its_own_and_a_line_in_the_help() {
-        for (index, spec) in OPTIONS.iter().enumerate() {
+        let options: Vec<Spec> = Spec::all().collect();
+        assert_eq!(options.len(), ACTS.len());
+        for (index, spec) in options.iter().enumerate() {
+            let long = str::from_utf8(spec.long).unwrap();
             assert!(spec.short.is_none_or(|short| short.is_ascii_alphabetic()));
-            assert!(spec.long.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{}", spec.long);
-            assert!(!spec.help.is_empty() && spec.help.is_ascii());
-            for other in &OPTIONS[index + 1..] {
+            assert!(!long.is_empty() && long.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'));
+            for other in &options[index + 1..] {
                 let shorts_differ = spec.short.is_none() || spec.short != other.short;
-                assert!(shorts_differ && spec.long != other.long, "{}", spec.long);
+                assert!(shorts_differ && spec.long != other.long, "{long}");
             }
-            assert!(shown(&Row(spec)).len() <= 80, "{} does not fit a terminal", spec.long);
+        }
+        const COLUMN: usize = "  -p, --parent-death-signal SIG  ".len();
+        for line in HELP.lines() {
+            assert!(line.len() <= 80 && line.is_ascii(), "{line:?} does not fit a terminal");
+            if line.starts_with(' ') {
+                assert!(line[..COLUMN].ends_with("  ") && !line[COLUMN..].starts_with(' '), "{line:?}");
+            }
         }
     }
 
     proptest! {
         #[test]
         fn no_words_make_it_panic(words in proptest::collection::vec(any::<Vec<u8>>(), 0..6)) {
-            let _ = Settings::default().read(words.iter().map(Vec::as_slice));
+            let mut words = words.iter().map(Vec::as_slice);
+            let _ = Settings::default().read(&mut || words.next());
         }
 
         #[test]
         fn no_near_miss_makes_it_panic(words in proptest::collection::vec("-{0,2}[a-zA-Z:=0-9-]{0,24}", 0..6)) {
-            if let Err(mistake) = Settings::default().read(words.iter().map(String::as_bytes)) {
+            let mut words = words.iter().map(String::as_bytes);
+            if let Err(mistake) = Settings::default().read(&mut || words.next()) {
                 prop_assert!(!shown(&mistake).is_empty());
             }
         }

@@ -7,6 +7,7 @@ use crate::cli::Settings;
 use crate::forward::Scope;
 use crate::message::Level;
 use crate::number::decimal;
+use crate::path::base_name;
 use crate::signal::Signal;
 use crate::sys::Environment;
 
@@ -38,12 +39,8 @@ pub enum Placement {
 impl Dialect {
     /// The one that goes with the name in `argv[0]`.
     pub fn of(name: &[u8]) -> Self {
-        match name.rsplit(|byte| *byte == b'/').next().unwrap_or_default() {
-            b"tini" | b"tini-static" | b"docker-init" => Self::Tini,
-            b"dumb-init" => Self::DumbInit,
-            b"catatonit" | b"podman-init" => Self::Catatonit,
-            _ => Self::Sexton,
-        }
+        let base = base_name(name);
+        NAMES.iter().find(|(known, _)| *known == base).map_or(Self::Sexton, |(_, dialect)| *dialect)
     }
 
     /// The settings to begin with, before any option.
@@ -128,6 +125,16 @@ impl Dialect {
     }
 }
 
+/// The names by which others are called.
+const NAMES: &[(&[u8], Dialect)] = &[
+    (b"tini", Dialect::Tini),
+    (b"tini-static", Dialect::Tini),
+    (b"docker-init", Dialect::Tini),
+    (b"dumb-init", Dialect::DumbInit),
+    (b"catatonit", Dialect::Catatonit),
+    (b"podman-init", Dialect::Catatonit),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,7 +174,8 @@ mod tests {
     fn to_wait_for_others_is_to_adopt_them() {
         for (options, adopts) in [(&[][..], false), (&["-k9"], false), (&["-t9"], true), (&["-a"], true)] {
             let mut settings = Settings { adopt: false, ..Settings::default() };
-            settings.read(options.iter().map(|word| word.as_bytes())).unwrap();
+            let mut words = options.iter().map(|word| word.as_bytes());
+            settings.read(&mut || words.next()).unwrap();
             Dialect::DumbInit.complete(&mut settings);
             assert_eq!(settings.adopt, adopts, "{options:?}");
         }
@@ -177,7 +185,8 @@ mod tests {
     fn dumb_init_stops_its_session_unless_told_otherwise() {
         let rewritten = |options: &[&str]| {
             let mut settings = Settings::default();
-            settings.read(options.iter().map(|word| word.as_bytes())).unwrap();
+            let mut words = options.iter().map(|word| word.as_bytes());
+            settings.read(&mut || words.next()).unwrap();
             Dialect::DumbInit.complete(&mut settings);
             settings.rewrites.apply(Signal::TSTP)
         };

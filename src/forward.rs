@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, getpgid};
 
 use crate::message::{Level, Log, Show};
+use crate::number::split_once;
 use crate::procfs;
 use crate::signal::Signal;
 use crate::sys::{self, Received};
@@ -45,10 +46,7 @@ impl Rewrites {
 
     /// Takes a `FROM:TO`, or says why not. TO may be 0, for nothing.
     pub fn add(&mut self, rule: &[u8]) -> Result<(), &'static str> {
-        let mut halves = rule.splitn(2, |byte| *byte == b':');
-        let (Some(from), Some(to)) = (halves.next(), halves.next()) else {
-            return Err("not FROM:TO");
-        };
+        let (from, Some(to)) = split_once(rule, b':') else { return Err("not FROM:TO") };
         let from = Signal::parse(from).ok_or("FROM is not a signal")?;
         if matches!(from, Signal::KILL | Signal::STOP | Signal::CHLD) {
             return Err("FROM is never forwarded");

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, open, renameat};
-use nix::sys::stat::{Mode, SFlag, fchmod, stat};
+use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{AccessFlags, access, fsync, read, unlink, write};
 
@@ -86,7 +86,7 @@ pub fn install(target: &[u8]) -> Result<(), Failure> {
 }
 
 fn is_directory(path: &CStr) -> bool {
-    stat(path).is_ok_and(|found| SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).is_ok()
 }
 
 /// The file that was executed: by the kernel's reference to it, or, where there is no
@@ -114,7 +114,7 @@ fn fill(source: &OwnedFd, copy: OwnedFd, path: &CStr) -> Result<(), Failure> {
         }
     }
     // Whatever the umask took away.
-    fchmod(&copy, Mode::from_bits_truncate(0o755))?;
+    sys::set_permissions(&copy, 0o755)?;
     fsync(&copy)?;
     // Everyone may, so it can only be the mount's or a security module's doing.
     access(path, AccessFlags::X_OK).map_err(|reason| {

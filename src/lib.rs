@@ -26,6 +26,8 @@
 //! | [`procfs`] | /proc: who descends from whom |
 //! | [`path`] | paths that are composed in place |
 //! | [`number`] | numbers and times, read and written |
+//! | [`reason`] | the kernel's reasons, in words |
+//! | `packed` | tables of words in few bytes |
 //! | [`message`] | what is printed, and that it never blocks |
 //! | [`sys`] | system calls; all of the unsafe code |
 
@@ -38,8 +40,10 @@ pub mod forward;
 pub mod install;
 pub mod message;
 pub mod number;
+mod packed;
 pub mod path;
 pub mod procfs;
+pub mod reason;
 pub mod report;
 pub mod shutdown;
 pub mod signal;
@@ -146,9 +150,8 @@ fn serve(settings: &Settings, dialect: Dialect, command: &Command, log: &Log) ->
     if let Some(file) = &last_words
         && settings.is_failure(status.exit_code())
     {
-        let name = command.name().to_bytes();
         let words = LastWords {
-            name: name.rsplit(|byte| *byte == b'/').next().unwrap_or_default(),
+            name: path::base_name(command.name().to_bytes()),
             pid,
             status,
             signal: supervisor.last_signal.get(),
@@ -262,7 +265,12 @@ fn read_options(
         Ok(Some(page)) => return Ok(Request::Page(page)),
         Err(mistake) => return Err(wrong(&[&cli::VARIABLE, &": ", &mistake])),
     }
-    let first = match settings.read(arguments.from(1).map(CStr::to_bytes)) {
+    let mut index = 0;
+    let mut next_word = || {
+        index += 1;
+        arguments.get(index).map(CStr::to_bytes)
+    };
+    let first = match settings.read(&mut next_word) {
         Ok(End::Page(page)) => return Ok(Request::Page(page)),
         Ok(End::Word(index) | End::Separator(index)) => index + 1,
         Ok(End::Words) => usize::MAX,

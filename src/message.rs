@@ -162,13 +162,6 @@ impl Show for Seconds {
     }
 }
 
-/// The kernel's reason for a failure.
-impl Show for Errno {
-    fn show(&self, line: &mut Line) {
-        line.text(self.desc());
-    }
-}
-
 /// A word of the user's. Control characters are printed as `\xNN`, so that a
 /// line stays one line and a terminal obeys nobody; a long word is cut.
 pub struct Word<'a>(pub &'a [u8]);

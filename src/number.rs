@@ -37,8 +37,8 @@ pub(crate) fn duration(word: &[u8]) -> Option<Nanoseconds> {
         b"h" => 3_600_000_000_000,
         _ => return None,
     };
-    let mut halves = number.splitn(2, |byte| *byte == b'.');
-    let (whole, fraction) = (halves.next()?, halves.next().unwrap_or_default());
+    let (whole, fraction) = split_once(number, b'.');
+    let fraction = fraction.unwrap_or_default();
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
@@ -49,6 +49,14 @@ pub(crate) fn duration(word: &[u8]) -> Option<Nanoseconds> {
         value = value.checked_add(place * decimal_64(&[*byte])?)?;
     }
     Some(value)
+}
+
+/// What stands before the first `separator`, and what behind it, if there is one.
+pub(crate) fn split_once(word: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    match word.iter().position(|byte| *byte == separator) {
+        Some(index) => (word.get(..index).unwrap_or_default(), word.get(index + 1..)),
+        None => (word, None),
+    }
 }
 
 /// A number written out, right-aligned in a buffer that the longest one fills.

@@ -32,6 +32,11 @@ impl<const SIZE: usize> Path<SIZE> {
     }
 }
 
+/// What stands behind the last slash.
+pub fn base_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

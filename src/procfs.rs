@@ -33,7 +33,7 @@ pub fn signal_descendants(
         return Err(Errno::ENOSYS);
     }
     let mut outcome = Ok(());
-    for_each_process(|process, _| {
+    for_each_process(&mut |process, _| {
         if process != ancestor && meant(process) && descends(process, ancestor) {
             match signal_if_descendant(process, ancestor, signals) {
                 Ok(()) | Err(Errno::ESRCH) => {}
@@ -219,10 +219,10 @@ pub fn tracer(process: Pid) -> Option<Pid> {
 ///
 /// Most run a program, which can be seen quicker than by reading their `stat`. That they
 /// do not, kernel threads have in common with zombies; and it may be forbidden to look.
-pub fn for_each_suspect(mut f: impl FnMut(Pid)) -> Result<u32, Errno> {
+pub fn for_each_suspect(f: &mut dyn FnMut(Pid)) -> Result<u32, Errno> {
     let mut seen: u32 = 0;
     let mut may_trace = sys::may_trace();
-    for_each_process(|process, directory| {
+    for_each_process(&mut |process, directory| {
         seen = seen.saturating_add(1);
         let alive = match may_trace.then(|| sys::has_memory(process)) {
             Some(Ok(alive)) => alive,
@@ -245,7 +245,7 @@ fn has_program(process: Pid, directory: BorrowedFd) -> bool {
 }
 
 /// Calls `f` with every process, in the order of their PIDs, and with /proc.
-fn for_each_process(mut f: impl FnMut(Pid, BorrowedFd)) -> Result<(), Errno> {
+fn for_each_process(f: &mut dyn FnMut(Pid, BorrowedFd)) -> Result<(), Errno> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let directory: OwnedFd = open(c"/proc", flags, Mode::empty())?;
     let mut buffer = [0; 8192];
@@ -306,7 +306,7 @@ mod tests {
         let stat = Stat::read(Pid::this(), &mut buffer).unwrap();
         assert!(stat.threads >= 1 && stat.age() < 600_000_000_000);
         let mut suspects = Vec::new();
-        let seen = for_each_suspect(|process| suspects.push(process)).unwrap();
+        let seen = for_each_suspect(&mut |process| suspects.push(process)).unwrap();
         assert!(!suspects.contains(&Pid::this()) && seen as usize > suspects.len());
         assert_eq!(tracer(Pid::this()), None);
     }
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn every_process_is_listed_in_order() {
         let mut seen = Vec::new();
-        for_each_process(|process, _| seen.push(process)).unwrap();
+        for_each_process(&mut |process, _| seen.push(process)).unwrap();
         assert!(seen.contains(&Pid::this()));
         assert!(seen.is_sorted());
     }

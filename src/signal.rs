@@ -91,13 +91,13 @@ impl Signal {
             return Self::real_time(RTMAX, offset, b'-');
         }
         for alias in ALIASES {
-            if name.eq_ignore_ascii_case(alias.name) {
+            if equal_ignoring_case(name, alias.name) {
                 return Some(alias.signal);
             }
         }
         (1..RTMIN)
             .map(Self)
-            .find(|signal| signal.name().is_some_and(|known| name.eq_ignore_ascii_case(known)))
+            .find(|signal| signal.name().is_some_and(|known| equal_ignoring_case(name, known)))
     }
 
     /// RTMIN or RTMAX, moved into the range between them by a signed number.
@@ -168,7 +168,13 @@ struct Alias {
 
 fn strip_prefix_ignoring_case<'a>(word: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = word.split_at_checked(prefix.len())?;
-    start.eq_ignore_ascii_case(prefix).then_some(rest)
+    equal_ignoring_case(start, prefix).then_some(rest)
+}
+
+/// Byte by byte: the standard library's does it by sixteens, in three times the code.
+fn equal_ignoring_case(word: &[u8], other: &[u8]) -> bool {
+    let same = |(byte, other): (&u8, &u8)| byte.eq_ignore_ascii_case(other);
+    word.len() == other.len() && word.iter().zip(other).all(same)
 }
 
 #[cfg(test)]

@@ -15,9 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::Mode;
-use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, read, write};
 
 use crate::exit::Status;
@@ -50,11 +48,6 @@ impl Arguments {
         }
         // SAFETY: `new` was promised `count` strings that live for ever.
         Some(unsafe { CStr::from_ptr(*self.vector.add(index)) })
-    }
-
-    /// The arguments from this index on.
-    pub fn from(self, first: usize) -> impl Iterator<Item = &'static CStr> {
-        (first..).map_while(move |index| self.get(index))
     }
 }
 
@@ -267,19 +260,22 @@ pub fn catch_stop_signals() {
 
 /// The time on a clock that no one sets (`CLOCK_MONOTONIC` in `clock_gettime(2)`).
 pub fn monotonic_time() -> Nanoseconds {
-    time_on(ClockId::CLOCK_MONOTONIC)
+    time_on(libc::CLOCK_MONOTONIC)
 }
 
 /// The time since the start of the machine (`CLOCK_BOOTTIME`), on which the kernel notes
 /// when a process starts.
 pub fn time_since_boot() -> Nanoseconds {
-    time_on(ClockId::CLOCK_BOOTTIME)
+    time_on(libc::CLOCK_BOOTTIME)
 }
 
-fn time_on(clock: ClockId) -> Nanoseconds {
-    // There is no Linux without these clocks.
-    let Ok(time) = clock_gettime(clock) else { return 0 };
-    nanoseconds(time.tv_sec() as u64, time.tv_nsec() as u64)
+/// There is no Linux without these clocks. A C library's function would ask the vDSO,
+/// which is quicker, and takes more code to find than this program has for anything.
+fn time_on(clock: libc::clockid_t) -> Nanoseconds {
+    let mut time = KernelTimespec { seconds: 0, nanoseconds: 0 };
+    // SAFETY: `time` is there to be written, and of the kind that this call writes.
+    unsafe { libc::syscall(libc::SYS_clock_gettime, clock, &raw mut time) };
+    nanoseconds(time.seconds as u64, time.nanoseconds as u64)
 }
 
 fn nanoseconds(seconds: u64, rest: u64) -> Nanoseconds {
@@ -342,8 +338,8 @@ pub fn take_pending_signal(set: SignalSet) -> Option<Received> {
 }
 
 /// What the kernel calls `__kernel_old_timespec`: on 64-bit architectures the only
-/// kind, on others the one that `SYS_rt_sigtimedwait` takes, whatever a C library
-/// makes of `timespec`.
+/// kind, on others the one that `SYS_rt_sigtimedwait` and `SYS_clock_gettime` take,
+/// whatever a C library makes of `timespec`.
 #[repr(C)]
 struct KernelTimespec {
     seconds: c_long,
@@ -454,22 +450,35 @@ pub fn set_parent_death_signal(signal: Signal) -> Result<(), Errno> {
 
 /// Dies of a signal, leaving no core file: the command has left one already.
 /// Returns where that is not possible.
+///
+/// signal-hook's `emulate_default_handler` knows 28 of the 64 signals, and brings a heap
+/// along with its `io::Error`.
 pub fn die_of(signal: Signal) {
     // Neither may fail the attempt. The limit is for core files, and where a
     // program takes core dumps it is ignored: there it must be the flag (core(5)).
-    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    limit(libc::RLIMIT_CORE, Some(Limit { soft: 0, hard: 0 }));
     let _ = prctl::set_dumpable(false);
-    let emulated = signal_hook::low_level::emulate_default_handler(signal.number());
-    let known = emulated.is_ok();
-    // An `io::Error` might own something to be freed; this one is just a number.
-    mem::forget(emulated);
-    if known {
-        return;
-    }
-    // One that signal-hook does not know: a real-time signal, STKFLT or PWR.
     set_disposition(signal, libc::SIG_DFL);
     let _ = kill(Pid::this(), signal);
     set_signal_mask(SignalMask(0));
+}
+
+/// What the kernel calls `rlimit64`.
+#[repr(C)]
+struct Limit {
+    soft: u64,
+    hard: u64,
+}
+
+/// Sets a limit, if a new one is given, and returns what it was; None where that is
+/// refused. Some C libraries' `setrlimit` sees to all threads of the process, of which
+/// there is one.
+fn limit<R: Into<i64>>(resource: R, new: Option<Limit>) -> Option<Limit> {
+    let mut old = Limit { soft: 0, hard: 0 };
+    let new = new.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: both limits are of the kind that this call takes, and live through it.
+    let done = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource.into() as c_uint, new, &raw mut old) };
+    (done == 0).then_some(old)
 }
 
 // --- Children ----------------------------------------------------------------
@@ -662,8 +671,8 @@ pub fn standard_descriptor_that_controls(session: Pid) -> Option<OwnedFd> {
         // SAFETY: has no memory effect.
         if unsafe { libc::tcgetsid(descriptor) } == session.as_raw() {
             // SAFETY: has no memory effect.
-            let duplicate = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3) };
-            let duplicate = Errno::result(duplicate).ok()?;
+            let duplicate = unsafe { libc::syscall(libc::SYS_fcntl, descriptor, libc::F_DUPFD_CLOEXEC, 3) };
+            let duplicate = Errno::result(duplicate as c_int).ok()?;
             // SAFETY: the kernel just made it, for us.
             return Some(unsafe { OwnedFd::from_raw_fd(duplicate) });
         }
@@ -757,15 +766,14 @@ pub fn write_to_stdout(mut bytes: &[u8]) -> Result<(), Errno> {
 /// a billion.
 pub fn close_all_but_standard() {
     const FIRST: c_uint = 3;
-    const HIGHEST_TRIED: libc::rlim_t = 1 << 20;
+    const HIGHEST_TRIED: u64 = 1 << 20;
     // SAFETY: nothing in sexton holds a descriptor above 2 at this point.
     unsafe {
         if libc::syscall(libc::SYS_close_range, FIRST, c_uint::MAX, 0 as c_uint) == 0 {
             return;
         }
-        let mut limit = libc::rlimit { rlim_cur: HIGHEST_TRIED, rlim_max: 0 };
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-        for descriptor in FIRST..limit.rlim_cur.min(HIGHEST_TRIED) as c_uint {
+        let limit = limit(libc::RLIMIT_NOFILE, None).map_or(HIGHEST_TRIED, |limit| limit.soft);
+        for descriptor in FIRST..limit.min(HIGHEST_TRIED) as c_uint {
             libc::close(descriptor as c_int);
         }
     }
@@ -776,6 +784,13 @@ pub fn read_start<'a>(path: &CStr, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     let file = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
     let length = read(file, buffer).ok()?;
     buffer.get(..length)
+}
+
+/// Sets a file's permissions (`fchmod(2)`). Some C libraries have a way around
+/// descriptors that cannot be written, through /proc; ours can.
+pub fn set_permissions(file: &OwnedFd, mode: u32) -> Result<(), Errno> {
+    // SAFETY: has no memory effect.
+    Errno::result(unsafe { libc::syscall(libc::SYS_fchmod, file.as_raw_fd(), mode) }).map(drop)
 }
 
 /// Whether a symbolic link is there, and may be read.

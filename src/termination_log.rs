@@ -5,12 +5,12 @@
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode, SFlag, fstat};
-use nix::unistd::{Pid, write};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, Whence, lseek, write};
 
 use crate::exit::Status;
 use crate::message::{Level, Line, Log, Seconds, Show, Word};
-use crate::number::Nanoseconds;
+use crate::number::{Nanoseconds, split_once};
 use crate::path::LongPath;
 use crate::signal::Signal;
 use crate::sys;
@@ -55,9 +55,8 @@ impl<'a> TerminationLog<'a> {
             Err(Errno::ENOENT) => open(path, FLAGS | OFlag::O_CREAT | OFlag::O_EXCL, READABLE)?,
             opened => opened?,
         };
-        let file_stat = fstat(&file)?;
-        let is_regular = SFlag::from_bits_truncate(file_stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
-        if is_regular && file_stat.st_size > 0 {
+        // Where there is no end to go to, a pipe or a terminal, nothing can be in it.
+        if lseek(&file, 0, Whence::SeekEnd).is_ok_and(|length| length > 0) {
             return Ok(());
         }
         write(&file, Line::of(parts).as_bytes()).map(drop)
@@ -106,17 +105,21 @@ fn oom_kills() -> Option<u64> {
     let own = sys::read_start(c"/proc/self/cgroup", &mut own).unwrap_or_default();
     let (version_2, version_1) = cgroup_paths(own);
     // A container sees its own cgroup as the root; elsewhere it has a path.
-    let files: [&[&[u8]]; 4] = [
-        &[b"/sys/fs/cgroup", version_2, b"/memory.events"],
-        &[b"/sys/fs/cgroup/memory.events"],
-        &[b"/sys/fs/cgroup/memory", version_1, b"/memory.oom_control"],
-        &[b"/sys/fs/cgroup/memory/memory.oom_control"],
-    ];
-    files.into_iter().find_map(|parts| {
-        let mut path = LongPath::default();
-        let mut events = [0; 512];
-        parse_oom_kills(sys::read_start(path.join(parts)?, &mut events)?)
-    })
+    read_oom_kills(&[V2, version_2, V2_FILE])
+        .or_else(|| read_oom_kills(&[V2, V2_FILE]))
+        .or_else(|| read_oom_kills(&[V1, version_1, V1_FILE]))
+        .or_else(|| read_oom_kills(&[V1, V1_FILE]))
+}
+
+const V2: &[u8] = b"/sys/fs/cgroup";
+const V2_FILE: &[u8] = b"/memory.events";
+const V1: &[u8] = b"/sys/fs/cgroup/memory";
+const V1_FILE: &[u8] = b"/memory.oom_control";
+
+fn read_oom_kills(path: &[&[u8]]) -> Option<u64> {
+    let mut place = LongPath::default();
+    let mut events = [0; 512];
+    parse_oom_kills(sys::read_start(place.join(path)?, &mut events)?)
 }
 
 /// The paths of our cgroup in the hierarchies of version 2 and of version 1's memory
@@ -124,10 +127,8 @@ fn oom_kills() -> Option<u64> {
 fn cgroup_paths(lines: &[u8]) -> (&[u8], &[u8]) {
     let mut paths: (&[u8], &[u8]) = (b"", b"");
     for line in lines.split(|byte| *byte == b'\n') {
-        let mut fields = line.splitn(3, |byte| *byte == b':');
-        let (Some(id), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else {
-            continue;
-        };
+        let (id, Some(rest)) = split_once(line, b':') else { continue };
+        let (controllers, Some(path)) = split_once(rest, b':') else { continue };
         if id == b"0" && controllers.is_empty() {
             paths.0 = path;
         } else if controllers.split(|byte| *byte == b',').any(|controller| controller == b"memory") {

@@ -170,7 +170,7 @@ pub fn list() -> Result<u32, Failure> {
     let mut zombies: u32 = 0;
     let mut patience = PATIENCE_IN_ALL;
     let mut output = Ok(());
-    let seen = procfs::for_each_suspect(|process| {
+    let seen = procfs::for_each_suspect(&mut |process| {
         if output.is_err() {
             return;
         }
