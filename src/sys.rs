@@ -287,7 +287,7 @@ fn nanoseconds(seconds: u64, rest: u64) -> Nanoseconds {
 pub fn nanoseconds_per_tick() -> Nanoseconds {
     // SAFETY: has no memory effect.
     let ticks_per_second = unsafe { libc::getauxval(libc::AT_CLKTCK) };
-    NANOSECONDS.checked_div(ticks_per_second).unwrap_or(NANOSECONDS / 100)
+    NANOSECONDS.checked_div(ticks_per_second as u64).unwrap_or(NANOSECONDS / 100)
 }
 
 /// Sleeps for a while, or until a signal comes that is not blocked.
