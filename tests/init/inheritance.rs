@@ -72,7 +72,7 @@ fn arguments_and_environment_arrive_byte_for_byte() {
             init.env("LARGE", "x".repeat(50 * 1024)).env("BYTES", OsString::from_vec(vec![0xfe, b'=']));
         init.env("LISTEN_PIDFDID", "1").env("EMPTY", "").run(command.clone())
     };
-    let (with, without) = (run(Init::pid1(&["-v"])), run(Init::pid1(&[]).without_init()));
+    let (with, without) = (run(Init::pid1(&[])), run(Init::pid1(&[]).without_init()));
     assert!(with.stdout == without.stdout, "they differ");
     let mut expected: Vec<u8> = Vec::new();
     for word in &arguments {

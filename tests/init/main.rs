@@ -1,6 +1,7 @@
 //! The real binary, as PID 1 of a real PID namespace and as an ordinary process.
 //!
-//! `SEXTON_BIN` names another binary to put under the same tests. A test that needs
+//! `SEXTON_BIN` names another binary to put under the same tests, `SEXTON_ARGS` what it is
+//! to be called with if it is another init (see scripts/compare). A test that needs
 //! what a machine may lack shows itself as ignored with the reason; where
 //! `SEXTON_TEST_REQUIRE` names the need (`root`), it fails instead.
 

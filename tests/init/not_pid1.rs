@@ -7,6 +7,7 @@ use crate::support::{Init, children_of, field, kill, play, process, sexton, shel
 
 crate::tests![
     new it_adopts_the_orphans_of_its_descendants,
+    new it_may_be_asked_to_adopt_them,
     new the_command_leads_a_process_group,
     new without_proc_all_means_the_group,
     new the_death_of_the_parent_is_a_signal,
@@ -14,16 +15,22 @@ crate::tests![
 ];
 
 fn it_adopts_the_orphans_of_its_descendants() {
-    for options in [&[][..], &["-s"]] {
-        let (stdin, _input) = pipe().unwrap();
-        let mut running = Init::plain(options).stdin(stdin).start(shell("(sleep 1000 & echo $!); read x"));
-        let orphan: i32 = running.stdout.line().parse().unwrap();
-        wait_until("it is sexton's", || process(orphan).is_some_and(|process| process.parent == running.pid));
-        kill(orphan, libc::SIGKILL);
-        wait_until("it is reaped", || process(orphan).is_none());
-        running.signal(libc::SIGTERM);
-        running.status();
-    }
+    adopts_the_orphans(&[]);
+}
+
+fn it_may_be_asked_to_adopt_them() {
+    adopts_the_orphans(&["-s"]);
+}
+
+fn adopts_the_orphans(options: &[&str]) {
+    let (stdin, _input) = pipe().unwrap();
+    let mut running = Init::plain(options).stdin(stdin).start(shell("(sleep 1000 & echo $!); read x"));
+    let orphan: i32 = running.stdout.line().parse().unwrap();
+    wait_until("it is sexton's", || process(orphan).is_some_and(|process| process.parent == running.pid));
+    kill(orphan, libc::SIGKILL);
+    wait_until("it is reaped", || process(orphan).is_none());
+    running.signal(libc::SIGTERM);
+    running.status();
 }
 
 fn the_command_leads_a_process_group() {

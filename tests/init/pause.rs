@@ -5,6 +5,7 @@ use std::io::pipe;
 use crate::support::{Init, complaint, kill, leave_orphans, play, process, sexton, shell, wait_until, words};
 
 crate::tests![
+    new it_runs_without_a_command,
     new it_waits_for_term_or_int,
     new nothing_else_ends_it,
     new it_reaps_what_is_not_its_own,
@@ -15,6 +16,13 @@ crate::tests![
 const NOTHING: [&str; 0] = [];
 
 /// Podman starts it with INT, HUP and others ignored, under catatonit's name.
+fn it_runs_without_a_command() {
+    let mut running = Init::pid1(&["-P"]).start(NOTHING);
+    wait_until("it sleeps", || running.is_idle());
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.status().code(), Some(0));
+}
+
 fn it_waits_for_term_or_int() {
     for signal in [libc::SIGTERM, libc::SIGINT] {
         for init in [Init::pid1(&["-P"]), Init::plain(&["--pause"]), Init::pid1(&["-P"]).called("catatonit")]

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::fs;
 
-use crate::support::{Init, Running, Screen, complaint, play, play_with, sexton, shell, wait_until, words};
+use crate::support::{
+    Init, Running, Screen, complaint, play, play_with, sexton, shell, wait_until, with_arguments, words,
+};
 
 crate::tests![
     new a_shell_has_job_control_as_pid_1s_command,
@@ -42,7 +44,12 @@ fn bash() -> Vec<OsString> {
 
 fn on(screen: &Screen, init: Init) -> Init {
     let init = init.given(&screen.on("012"));
-    init.env("PS1", "prompt> ").env("TERM", "dumb").env_remove("PROMPT_COMMAND").env("SEXTON", sexton())
+    let mut sexton = sexton().into_os_string();
+    for argument in with_arguments(&[]) {
+        sexton.push(" ");
+        sexton.push(argument);
+    }
+    init.env("PS1", "prompt> ").env("TERM", "dumb").env_remove("PROMPT_COMMAND").env("SEXTON", sexton)
 }
 
 /// An interactive bash in sexton's place, which it is to be started from.
