@@ -57,6 +57,7 @@ pub mod zombies;
 
 use std::ffi::CStr;
 
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::unistd::{Pid, chdir, getpid, getppid};
 
@@ -187,16 +188,21 @@ fn pause(settings: &Settings, dialect: Dialect, log: &Log) -> u8 {
 
 /// Supervises to the end, and reports.
 fn look_after(supervisor: &Supervisor, before: SignalSet, settings: &Settings) -> Result<Status, u8> {
-    let mut report = settings.report.then(Report::default);
-    let ended = supervisor.run(before, report.as_mut());
+    let ended = if settings.report { reporting(supervisor, before) } else { supervisor.run(before, None) };
     supervisor.job.ended();
-    if let Some(report) = &mut report {
-        report.print(supervisor.log);
-    }
     ended.map_err(|reason| {
         supervisor.log.say(Level::Problem, &[&"wait4: ", &reason]);
         FAILED
     })
+}
+
+/// Not inlined: the report takes a page of the stack, which each frame touches.
+#[inline(never)]
+fn reporting(supervisor: &Supervisor, before: SignalSet) -> Result<Status, Errno> {
+    let mut report = Report::default();
+    let ended = supervisor.run(before, Some(&mut report));
+    report.print(supervisor.log);
+    ended
 }
 
 /// Keeps nothing alive that others may want to be rid of: no working directory, and no
@@ -206,6 +212,9 @@ fn settle() {
     sys::close_all_but_standard();
 }
 
+/// Neither this nor the next is inlined: with their buffers in it, the frame of [`run`]
+/// would touch ten pages of the stack, for as long as the command runs.
+#[inline(never)]
 fn list_zombies(max: u32, log: &Log) -> u8 {
     match zombies::list() {
         Ok(count) => u8::from(count > max),
@@ -216,6 +225,7 @@ fn list_zombies(max: u32, log: &Log) -> u8 {
     }
 }
 
+#[inline(never)]
 fn install_to(target: &[u8], log: &Log) -> u8 {
     match install::install(target) {
         Ok(()) => 0,

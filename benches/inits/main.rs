@@ -50,8 +50,9 @@ fn main() -> ExitCode {
     }
     let quick = words.iter().any(|word| word == "--quick");
     let inits = inits();
-    let figures: Vec<Figures> = measure::all(&inits, if quick { Effort::QUICK } else { Effort::FULL });
-    let table = table::markdown(&inits, &figures);
+    let effort = if quick { Effort::QUICK } else { Effort::FULL };
+    let figures: Vec<Figures> = measure::all(&inits, &effort);
+    let table = table::markdown(&inits, &figures, effort.crowd);
     println!("{table}");
     if !quick {
         let place = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/doc"));

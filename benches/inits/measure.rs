@@ -14,14 +14,16 @@ pub(crate) struct Effort {
     starts: usize,
     storms: usize,
     signals: usize,
+    /// How many of one kind run at once.
+    pub(crate) crowd: usize,
     idle: Duration,
 }
 
 impl Effort {
     pub(crate) const FULL: Self =
-        Self { starts: 1500, storms: 5, signals: 3000, idle: Duration::from_secs(5) };
+        Self { starts: 1500, storms: 5, signals: 3000, crowd: 500, idle: Duration::from_secs(5) };
     pub(crate) const QUICK: Self =
-        Self { starts: 20, storms: 1, signals: 50, idle: Duration::from_millis(1100) };
+        Self { starts: 20, storms: 1, signals: 50, crowd: 10, idle: Duration::from_millis(1100) };
 }
 
 /// How many orphans die at once.
@@ -37,6 +39,9 @@ pub(crate) struct Figures {
     pub(crate) private_dirty: u64,
     pub(crate) page_tables: u64,
     pub(crate) wake_ups: u64,
+    /// What a crowd of them has in memory together: their proportional shares and their
+    /// page tables.
+    pub(crate) crowd: u64,
     /// From before the start of `true` to after its end, less what it takes alone: the
     /// smallest of all, and the median.
     pub(crate) overhead: (f64, f64),
@@ -50,15 +55,18 @@ pub(crate) struct Figures {
 }
 
 /// Measures all of them, in turns.
-pub(crate) fn all(inits: &[Init], effort: Effort) -> Vec<Figures> {
+pub(crate) fn all(inits: &[Init], effort: &Effort) -> Vec<Figures> {
     // Pages of a file that was just built, and is not yet on the disk, would count as
     // dirty.
     // SAFETY: has no memory effect.
     unsafe { libc::sync() };
-    let mut figures: Vec<Figures> = inits.iter().map(|init| at_rest(init, &effort)).collect();
-    starts(inits, &effort, &mut figures);
-    storms(inits, &effort, &mut figures);
-    round_trips(inits, &effort, &mut figures);
+    let mut figures: Vec<Figures> = inits.iter().map(|init| at_rest(init, effort)).collect();
+    for (init, figures) in inits.iter().zip(&mut figures) {
+        figures.crowd = crowd(init, effort.crowd);
+    }
+    starts(inits, effort, &mut figures);
+    storms(inits, effort, &mut figures);
+    round_trips(inits, effort, &mut figures);
     figures
 }
 
@@ -90,20 +98,47 @@ impl Running {
     }
 
     fn field(&self, file: &str, name: &str) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/{file}", self.init)).expect("proc");
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.unwrap_or_else(|| panic!("{name}"))
-            .split_whitespace()
-            .next()
-            .expect("a value")
-            .parse()
-            .expect("a number")
+        field(self.init, file, name)
     }
 
     fn end(mut self) {
         drop(self.unshare.stdin.take());
         let _ = self.unshare.wait();
     }
+}
+
+/// A number that /proc has of a process.
+fn field(process: i32, file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{process}/{file}")).expect("proc");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("{name}"))
+        .split_whitespace()
+        .next()
+        .expect("a value")
+        .parse()
+        .expect("a number")
+}
+
+fn crowd(init: &Init, count: usize) -> u64 {
+    let start = |_| {
+        let mut command = Command::new(&init.path);
+        command.args(["--", "/bin/sleep", "1000"]).stdin(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("a start")
+    };
+    let mut all: Vec<Child> = (0..count).map(start).collect();
+    // They have nothing left to do.
+    thread::sleep(Duration::from_millis(500));
+    let memory = all.iter().map(|child| {
+        let process = child.id().cast_signed();
+        field(process, "smaps_rollup", "Pss") + field(process, "status", "VmPTE")
+    });
+    let memory = memory.sum();
+    for child in &mut all {
+        // SAFETY: has no memory effect.
+        unsafe { libc::kill(child.id().cast_signed(), libc::SIGTERM) };
+        let _ = child.wait();
+    }
+    memory
 }
 
 fn at_rest(init: &Init, effort: &Effort) -> Figures {

@@ -3,7 +3,7 @@
 use crate::Init;
 use crate::measure::{Figures, STORMS};
 
-pub(crate) fn markdown(inits: &[Init], figures: &[Figures]) -> String {
+pub(crate) fn markdown(inits: &[Init], figures: &[Figures], crowd: usize) -> String {
     let mut table = String::from("| |");
     for init in inits {
         table += &format!(" {} |", init.name);
@@ -24,6 +24,7 @@ pub(crate) fn markdown(inits: &[Init], figures: &[Figures]) -> String {
     row("private dirty, KiB", &|f| f.private_dirty.to_string());
     row("page tables, KiB", &|f| f.page_tables.to_string());
     row("wake-ups while idle", &|f| f.wake_ups.to_string());
+    row(&format!("{crowd} at once, MiB"), &|f| format!("{:.1}", f.crowd as f64 / 1024.0));
     row("start to end, least", &|f| times(f.overhead.0, first.overhead.0));
     row("start to end, median", &|f| times(f.overhead.1, first.overhead.1));
     for (index, count) in STORMS.into_iter().enumerate() {
@@ -43,8 +44,9 @@ pub(crate) fn page(table: &str) -> String {
         Made by `cargo bench`: all in one run, in turns, each as PID 1 of a PID namespace of its own, but for the starts,\n\
         which are those of an ordinary process. Times are ratios to sexton's, as machines differ and are noisy: below 1\n\
         is faster than sexton. What a start takes is counted from before it to after the end of `true`, less what `true`\n\
-        takes alone. A storm is that many orphans that end at once. The others are whatever packages of them the machine\n\
-        has.\n\n\
+        takes alone. A storm is that many orphans that end at once. What many\n\
+        at once have in memory is their proportional shares and page tables. The others are whatever packages of them the\n\
+        machine has; sexton (dist) is the binary that `scripts/release` makes.\n\n\
         ![the same as a picture](benchmark.svg)\n\n{table}\n"
     )
 }
