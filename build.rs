@@ -19,7 +19,7 @@ fn main() {
 /// Where GNU ld links a release build, which `.cargo/config.toml` asks for; other
 /// linkers may not know the script's language.
 fn leave_unwind_tables_out() {
-    const SCRIPT: &str = ".cargo/no-unwind-tables.ld";
+    const SCRIPT: &str = ".cargo/release.ld";
     println!("cargo::rerun-if-changed={SCRIPT}");
     let variable = |name| std::env::var(name).unwrap_or_default();
     if variable("PROFILE") == "release" && variable("CARGO_ENCODED_RUSTFLAGS").contains("-fuse-ld=bfd") {

@@ -560,9 +560,10 @@ fn wait4(options: c_int) -> Result<Option<(Pid, Status)>, Errno> {
     }
 }
 
-/// The stack on which a child runs until it executes.
-#[repr(C, align(4096))]
-struct Stack(UnsafeCell<[u8; Stack::SIZE]>);
+/// Where the stack is on which a child runs until it executes. With an alignment of its own
+/// it would keep the other variables off the page on which initialised ones are, too.
+#[repr(C, align(16))]
+struct Stack(UnsafeCell<[u8; Stack::SIZE + Stack::PAGE]>);
 
 // SAFETY: there is one thread, and it is suspended while the child uses the stack.
 unsafe impl Sync for Stack {}
@@ -571,9 +572,17 @@ impl Stack {
     /// A path of 4 KiB is composed on it; the rest is for call frames, which are
     /// large in a debug build.
     const SIZE: usize = 32 * 1024;
+    /// It begins at a multiple of this, to be given back.
+    const PAGE: usize = 4096;
+
+    fn bottom(&self) -> *mut u8 {
+        let start = self.0.get().cast::<u8>();
+        // SAFETY: it is larger than what is used of it by as much as this can be.
+        unsafe { start.add(start.addr().wrapping_neg() % Self::PAGE) }
+    }
 }
 
-static STACK: Stack = Stack(UnsafeCell::new([0; Stack::SIZE]));
+static STACK: Stack = Stack(UnsafeCell::new([0; Stack::SIZE + Stack::PAGE]));
 
 /// Starts a child that runs `f` in our memory, on a stack of its own, while we
 /// are suspended until it executes a program or ends (`clone(2)`, CLONE_VM and
@@ -592,10 +601,10 @@ pub fn spawn_sharing_memory<F: FnMut() -> u8>(f: &mut F) -> Result<Pid, Errno> {
     // aligned. Not sharing descriptors, directory and signal handlers (no
     // CLONE_FILES, CLONE_FS, CLONE_SIGHAND) leaves ours as they are.
     unsafe {
-        let bottom = STACK.0.get();
+        let bottom = STACK.bottom();
         let pid = libc::clone(
             run::<F>,
-            bottom.add(1).cast(),
+            bottom.add(Stack::SIZE).cast(),
             libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
             ptr::from_mut(f).cast(),
         );
