@@ -13,12 +13,12 @@ fn main() {
         None => String::new(),
     };
     println!("cargo::rustc-env=SEXTON_COMMIT={suffix}");
-    leave_unwind_tables_out();
+    add_to_linker_script();
 }
 
 /// Where GNU ld links a release build, which `.cargo/config.toml` asks for; other
 /// linkers may not know the script's language.
-fn leave_unwind_tables_out() {
+fn add_to_linker_script() {
     const SCRIPT: &str = ".cargo/release.ld";
     println!("cargo::rerun-if-changed={SCRIPT}");
     let variable = |name| std::env::var(name).unwrap_or_default();

@@ -2,7 +2,6 @@
 //! as ignored with the reason; where `SEXTON_TEST_REQUIRE` names the need (`root`,
 //! `docker`), it fails instead.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 
@@ -13,20 +12,6 @@ pub(crate) fn sexton() -> PathBuf {
     match std::env::var_os("SEXTON_BIN") {
         Some(path) => fs::canonicalize(path).expect("SEXTON_BIN names no file"),
         None => env!("CARGO_BIN_EXE_sexton").into(),
-    }
-}
-
-/// What another init is to be called with, so that the tests mean the same to it:
-/// `SEXTON_ARGS` with the words before a test's own options, and `--` ends them.
-#[allow(dead_code)] // not by all that have this module
-pub(crate) fn with_arguments(options: &[OsString]) -> Vec<OsString> {
-    match std::env::var("SEXTON_ARGS") {
-        Ok(more) => {
-            let more = more.split_whitespace().map(OsString::from);
-            let end = (options.last().is_none_or(|last| last != "--")).then(|| "--".into());
-            more.chain(options.iter().cloned()).chain(end).collect()
-        }
-        Err(_) => options.to_vec(),
     }
 }
 

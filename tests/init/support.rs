@@ -15,7 +15,20 @@ use std::time::{Duration, Instant};
 /// happens within milliseconds.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-pub(crate) use crate::harness::{sexton, with_arguments};
+pub(crate) use crate::harness::sexton;
+
+/// What another init is to be called with, so that the tests mean the same to it:
+/// `SEXTON_ARGS` with the words before a test's own options, and `--` ends them.
+pub(crate) fn with_arguments(options: &[OsString]) -> Vec<OsString> {
+    match std::env::var("SEXTON_ARGS") {
+        Ok(more) => {
+            let more = more.split_whitespace().map(OsString::from);
+            let end = (options.last().is_none_or(|last| last != "--")).then(|| "--".into());
+            more.chain(options.iter().cloned()).chain(end).collect()
+        }
+        Err(_) => options.to_vec(),
+    }
+}
 
 /// The words that run one of this binary's own roles (`roles.rs`) as a command.
 pub(crate) fn play(role: &str) -> Vec<OsString> {
