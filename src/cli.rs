@@ -115,14 +115,11 @@ pub struct Mistake<'a> {
 
 impl Show for Mistake<'_> {
     fn show(&self, line: &mut Line) {
-        line.text(self.name.dashes);
-        Word(self.name.word).show(line);
+        line.add("{}{}", &[&self.name.dashes, &Word(self.name.word)]);
         if let Some(value) = self.value {
-            line.text(" ");
-            Word(value).show(line);
+            line.add(" {}", &[&Word(value)]);
         }
-        line.text(": ");
-        line.text(self.why);
+        line.add(": {}", &[&self.why]);
     }
 }
 
@@ -406,7 +403,8 @@ impl Page {
         match self {
             Page::Help => sys::write_to_stdout(HELP.as_bytes()),
             Page::Version => {
-                print(&[&dialect.version_prefix(), &env!("CARGO_PKG_VERSION"), &env!("SEXTON_COMMIT")])
+                let version = concat!("{} ", env!("CARGO_PKG_VERSION"), env!("SEXTON_COMMIT"));
+                print(version, &[&dialect.version_prefix()])
             }
             Page::License => sys::write_to_stdout(include_bytes!("../LICENSE")),
         }

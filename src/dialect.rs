@@ -119,8 +119,8 @@ impl Dialect {
     /// What the version begins with. Docker and Podman look for tini's.
     pub fn version_prefix(self) -> &'static str {
         match self {
-            Self::Tini | Self::Catatonit => "tini version ",
-            Self::Sexton | Self::DumbInit => "sexton ",
+            Self::Tini | Self::Catatonit => "tini version",
+            Self::Sexton | Self::DumbInit => "sexton",
         }
     }
 }

@@ -55,14 +55,8 @@ impl Status {
 impl Show for Status {
     fn show(&self, line: &mut Line) {
         match self.term_signal() {
-            Some(signal) => {
-                line.text("killed by ");
-                signal.show(line);
-            }
-            None => {
-                line.text("exited with ");
-                line.number(u64::from(self.exit_code()));
-            }
+            Some(signal) => line.add("killed by {}", &[&signal]),
+            None => line.add("exited with {}", &[&u32::from(self.exit_code())]),
         }
     }
 }

@@ -116,7 +116,7 @@ impl<'a> Forwarder<'a> {
     /// been reaped: its PID may then be somebody else's.
     pub fn send(&self, signal: Signal) {
         let Some(command) = self.command else { return };
-        self.log.say(Level::Debug, &[&"forwarding ", &signal]);
+        self.log.say(Level::Debug, "forwarding {}", &[&signal]);
         let sent = match self.scope {
             Scope::Command => sys::kill(command, signal),
             Scope::Group => send_to_group(command, signal),
@@ -142,7 +142,7 @@ impl<'a> Forwarder<'a> {
 
     /// Sends `signal` to all that is left, when the command has ended.
     pub fn send_to_rest(&self, signal: Signal) {
-        self.log.say(Level::Debug, &[&"forwarding ", &signal, &" to all that is left"]);
+        self.log.say(Level::Debug, "forwarding {} to all that is left", &[&signal]);
         self.heed(signal, self.send_to_everything(signal));
     }
 
@@ -152,7 +152,7 @@ impl<'a> Forwarder<'a> {
     /// Who is born meanwhile was not told, or had it from its parent's hands: see
     /// [`Self::end_newcomers`].
     pub fn end_rest(&self, signal: Signal) {
-        self.log.say(Level::Debug, &[&"sending ", &signal, &" to all that is left"]);
+        self.log.say(Level::Debug, "sending {} to all that is left", &[&signal]);
         let newest = procfs::newest();
         self.newest_told.set(newest);
         let sent = if self.own_pid == INIT {
@@ -203,7 +203,7 @@ impl<'a> Forwarder<'a> {
 
     fn tell_once(&self, signal: Signal, reason: &dyn Show) {
         if !self.refusal_told.replace(true) {
-            self.log.say(Level::Problem, &[&"forwarding ", &signal, &": ", reason]);
+            self.log.say(Level::Problem, "forwarding {}: {}", &[&signal, reason]);
         }
     }
 }

@@ -39,10 +39,7 @@ impl Show for Failure {
         match self {
             Self::Refused(reason) => reason.show(line),
             Self::NoExec => line.text("mounted noexec: no program can be executed there"),
-            Self::NoSource(reason) => {
-                line.text("reading this program: ");
-                reason.show(line);
-            }
+            Self::NoSource(reason) => line.add("reading this program: {}", &[reason]),
         }
     }
 }

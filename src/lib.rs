@@ -98,7 +98,7 @@ pub fn run(arguments: Arguments, environment: Environment) -> u8 {
     let command = Command { arguments, first, environment, mask, sigchld_ignored };
     let code = match serve(&settings, dialect, &command, &log) {
         Ok(status) => {
-            log.say(Level::Debug, &[&"the command ", &status]);
+            log.say(Level::Debug, "the command {}", &[&status]);
             if settings.mirror && getpid() != INIT && !settings.remapped.contains(status.exit_code()) {
                 mirror(status);
             }
@@ -123,7 +123,7 @@ fn serve(settings: &Settings, dialect: Dialect, command: &Command, log: &Log) ->
         place.give_back();
         tell(failure, command, settings, log, last_words.as_ref())
     })?;
-    log.say(Level::Debug, &[&"started the command as ", &pid]);
+    log.say(Level::Debug, "started the command as {}", &[&pid]);
     tell_problem(problem, log);
     let held_back = place.signals;
     let job = place.into_job(own_pid, pid, placement);
@@ -158,7 +158,7 @@ fn serve(settings: &Settings, dialect: Dialect, command: &Command, log: &Log) ->
             signal: supervisor.last_signal.get(),
             oom_kills: file.oom_kills(),
         };
-        file.write(&[&words], log);
+        file.write("{}", &[&words], log);
     }
     Ok(status)
 }
@@ -191,7 +191,7 @@ fn look_after(supervisor: &Supervisor, before: SignalSet, settings: &Settings) -
     let ended = if settings.report { reporting(supervisor, before) } else { supervisor.run(before, None) };
     supervisor.job.ended();
     ended.map_err(|reason| {
-        supervisor.log.say(Level::Problem, &[&"wait4: ", &reason]);
+        supervisor.log.say(Level::Problem, "wait4: {}", &[&reason]);
         FAILED
     })
 }
@@ -219,7 +219,7 @@ fn list_zombies(max: u32, log: &Log) -> u8 {
     match zombies::list() {
         Ok(count) => u8::from(count > max),
         Err(failure) => {
-            log.fail(&[&failure]);
+            log.fail("{}", &[&failure]);
             FAILED
         }
     }
@@ -230,7 +230,7 @@ fn install_to(target: &[u8], log: &Log) -> u8 {
     match install::install(target) {
         Ok(()) => 0,
         Err(failure) => {
-            log.fail(&[&"--install ", &Word(target), &": ", &failure]);
+            log.fail("--install {}: {}", &[&Word(target), &failure]);
             FAILED
         }
     }
@@ -239,7 +239,7 @@ fn install_to(target: &[u8], log: &Log) -> u8 {
 /// Tells of a call about a terminal, a session or a group that failed.
 fn tell_problem(problem: Problem, log: &Log) {
     if let Some((call, reason)) = problem {
-        log.say(Level::Info, &[&call, &": ", &reason]);
+        log.say(Level::Info, "{}: {}", &[&call, &reason]);
     }
 }
 
@@ -265,15 +265,15 @@ fn read_options(
     environment: Environment,
 ) -> Result<Request, u8> {
     let log = Log::new(Level::Problem as u8);
-    let wrong = |parts: &[&dyn Show]| {
-        log.fail(parts);
+    let wrong = |text: &str, items: &[&dyn Show]| {
+        log.fail(text, items);
         FAILED
     };
     let value = environment.get(cli::VARIABLE).unwrap_or_default();
     match settings.read_variable(value) {
         Ok(None) => {}
         Ok(Some(page)) => return Ok(Request::Page(page)),
-        Err(mistake) => return Err(wrong(&[&cli::VARIABLE, &": ", &mistake])),
+        Err(mistake) => return Err(wrong("SEXTON_OPTIONS: {}", &[&mistake])),
     }
     let mut index = 0;
     let mut next_word = || {
@@ -284,15 +284,15 @@ fn read_options(
         Ok(End::Page(page)) => return Ok(Request::Page(page)),
         Ok(End::Word(index) | End::Separator(index)) => index + 1,
         Ok(End::Words) => usize::MAX,
-        Err(mistake) => return Err(wrong(&[&mistake])),
+        Err(mistake) => return Err(wrong("{}", &[&mistake])),
     };
     match (settings.task, arguments.get(first)) {
         (Task::Run, Some(_)) => Ok(Request::Command(first)),
-        (Task::Run, None) => Err(wrong(&[&"COMMAND: missing (see sexton --help)"])),
+        (Task::Run, None) => Err(wrong("COMMAND: missing (see sexton --help)", &[])),
         (Task::Pause, None) => Ok(Request::Pause),
         (Task::Zombies(max), None) => Ok(Request::Zombies(max)),
         (Task::Install(target), None) => Ok(Request::Install(target)),
-        (_, Some(word)) => Err(wrong(&[&Word(word.to_bytes()), &": no COMMAND goes with that option"])),
+        (_, Some(word)) => Err(wrong("{}: no COMMAND goes with that option", &[&Word(word.to_bytes())])),
     }
 }
 
@@ -300,7 +300,7 @@ fn print(page: Page, dialect: Dialect) -> u8 {
     match page.print(dialect) {
         Ok(()) => 0,
         Err(reason) => {
-            Log::new(Level::Problem as u8).fail(&[&"standard output: ", &reason]);
+            Log::new(Level::Problem as u8).fail("standard output: {}", &[&reason]);
             FAILED
         }
     }
@@ -315,12 +315,13 @@ fn adopt_orphans(settings: &Settings, dialect: Dialect, own_pid: Pid, log: &Log)
     }
     if settings.adopt {
         if let Err(reason) = prctl::set_child_subreaper(true) {
-            log.say(Level::Info, &[&"PR_SET_CHILD_SUBREAPER: ", &reason]);
+            log.say(Level::Info, "PR_SET_CHILD_SUBREAPER: {}", &[&reason]);
         }
     } else if dialect.warns_of_orphans() && settings.warn && prctl::get_child_subreaper() != Ok(true) {
         log.say(
             Level::Problem,
-            &[&"not PID 1, nor a subreaper: zombie reaping won't work (use -s or TINI_SUBREAPER, or be PID 1)"],
+            "not PID 1, nor a subreaper: zombie reaping won't work (use -s or TINI_SUBREAPER, or be PID 1)",
+            &[],
         );
     }
 }
@@ -334,7 +335,7 @@ fn watch_parent(settings: &Settings, log: &Log) -> Result<Option<Signal>, u8> {
     let Some(signal) = settings.parent_death_signal else { return Ok(None) };
     let parent = getppid();
     if let Err(reason) = sys::set_parent_death_signal(signal) {
-        log.fail(&[&"PR_SET_PDEATHSIG: ", &reason]);
+        log.fail("PR_SET_PDEATHSIG: {}", &[&reason]);
         return Err(FAILED);
     }
     Ok((getppid() != parent).then_some(signal))
@@ -348,21 +349,22 @@ fn tell(
     log: &Log,
     last_words: Option<&TerminationLog>,
 ) -> u8 {
-    let say = |parts: &[&dyn Show], code| {
-        log.fail(parts);
+    let say = |text: &str, items: &[&dyn Show], code| {
+        log.fail(text, items);
         if let Some(file) = last_words
             && settings.is_failure(code)
         {
-            file.write(parts, log);
+            file.write(text, items, log);
         }
         code
     };
     match failure {
-        Failure::Clone(reason) => say(&[&"clone: ", &reason], FAILED),
+        Failure::Clone(reason) => say("clone: {}", &[&reason], FAILED),
         Failure::Execute { reason, exists } => {
             let name = Word(command.name().to_bytes());
-            let hint = if exists { ": the interpreter or loader that it names is missing" } else { "" };
-            say(&[&name, &": ", &reason, &hint], exit::not_executed(reason))
+            let text =
+                if exists { "{}: {}: the interpreter or loader that it names is missing" } else { "{}: {}" };
+            say(text, &[&name, &reason], exit::not_executed(reason))
         }
     }
 }

@@ -15,7 +15,7 @@ use std::cell::Cell;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use crate::number::{Decimal, Nanoseconds};
+use crate::number::{Decimal, Nanoseconds, split_once};
 use crate::sys::{self, Patience};
 
 /// Something that can print itself into a line.
@@ -38,18 +38,25 @@ impl Line {
         Self { bytes: [0; Self::LONGEST], length: 0 }
     }
 
-    /// A line of these parts.
-    pub fn of(parts: &[&dyn Show]) -> Self {
+    /// A line of this text, with the items in it (see [`Self::add`]).
+    pub fn of(text: &str, items: &[&dyn Show]) -> Self {
         let mut line = Self::new();
-        line.append(parts);
+        line.add(text, items);
         line.end();
         line
     }
 
-    fn append(&mut self, parts: &[&dyn Show]) {
-        for part in parts {
-            part.show(self);
+    /// Appends a text of our own, with an item in place of each `{}`; what the text has no
+    /// place for is left out.
+    pub fn add(&mut self, text: &str, items: &[&dyn Show]) {
+        let mut rest = text.as_bytes();
+        for item in items {
+            let (before, Some([b'}', after @ ..])) = split_once(rest, b'{') else { break };
+            self.bytes(before);
+            item.show(self);
+            rest = after;
         }
+        self.bytes(rest);
     }
 
     /// Appends text of our own.
@@ -146,9 +153,7 @@ pub struct Tenths(pub u64);
 
 impl Show for Tenths {
     fn show(&self, line: &mut Line) {
-        line.number(self.0 / 10);
-        line.text(".");
-        line.number(self.0 % 10);
+        line.add("{}.{}", &[&(self.0 / 10), &(self.0 % 10)]);
     }
 }
 
@@ -157,8 +162,7 @@ pub struct Seconds(pub Nanoseconds);
 
 impl Show for Seconds {
     fn show(&self, line: &mut Line) {
-        Tenths(self.0.saturating_add(50_000_000) / 100_000_000).show(line);
-        line.text(" s");
+        line.add("{} s", &[&Tenths(self.0.saturating_add(50_000_000) / 100_000_000)]);
     }
 }
 
@@ -212,30 +216,28 @@ impl Log {
         Self { verbosity, dropped: Cell::new(0) }
     }
 
-    /// Says `sexton: ` and the parts in one line, if `level` is asked for and
+    /// Says `sexton: ` and the text, with the items in it, in one line, if `level` is asked for and
     /// standard error takes it at once.
-    pub fn say(&self, level: Level, parts: &[&dyn Show]) {
+    pub fn say(&self, level: Level, text: &str, items: &[&dyn Show]) {
         if level as u8 <= self.verbosity {
-            self.write(parts, Patience::None);
+            self.write(text, items, Patience::None);
         }
     }
 
     /// Says why sexton is about to give up. Nothing runs yet that could suffer
     /// from a little waiting, so a slow reader gets some time; a dead one cannot
     /// keep the process from ending.
-    pub fn fail(&self, parts: &[&dyn Show]) {
-        self.write(parts, Patience::OneSecond);
+    pub fn fail(&self, text: &str, items: &[&dyn Show]) {
+        self.write(text, items, Patience::OneSecond);
     }
 
-    fn write(&self, parts: &[&dyn Show], patience: Patience) {
+    fn write(&self, text: &str, items: &[&dyn Show], patience: Patience) {
         let mut line = Line::new();
         line.text("sexton: ");
         if self.dropped.get() > 0 {
-            line.text("[");
-            line.number(u64::from(self.dropped.get()));
-            line.text(" lines lost] ");
+            line.add("[{} lines lost] ", &[&self.dropped.get()]);
         }
-        line.append(parts);
+        line.add(text, items);
         line.end();
         let written = sys::write_unless_it_blocks(line.as_bytes(), patience);
         self.dropped.set(if written { 0 } else { self.dropped.get().saturating_add(1) });
@@ -244,8 +246,8 @@ impl Log {
 
 /// Writes all of a line to standard output, waiting for it if need be. Only what
 /// was asked for with `-h`, `-V` and `-l` goes there.
-pub(crate) fn print(parts: &[&dyn Show]) -> Result<(), Errno> {
-    sys::write_to_stdout(Line::of(parts).as_bytes())
+pub(crate) fn print(text: &str, items: &[&dyn Show]) -> Result<(), Errno> {
+    sys::write_to_stdout(Line::of(text, items).as_bytes())
 }
 
 /// What an item prints, for tests.
@@ -274,6 +276,18 @@ mod tests {
         let printed = shown(&Word(&long));
         assert_eq!(printed.len(), 259);
         assert!(printed.ends_with(b"a..."));
+    }
+
+    #[test]
+    fn items_take_their_places_in_a_text() {
+        let line = |text: &str, items: &[&dyn Show]| {
+            let line = Line::of(text, items);
+            String::from_utf8(line.as_bytes().to_vec()).unwrap()
+        };
+        assert_eq!(line("wait4: {}", &[&"no"]), "wait4: no\n");
+        assert_eq!(line("{}{} of {}s", &[&"{}", &7_u32, &"x"]), "{}7 of xs\n");
+        assert_eq!(line("all", &[&"none"]), "all\n");
+        assert_eq!(line("", &[]), "\n");
     }
 
     #[test]

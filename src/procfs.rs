@@ -13,6 +13,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
+use crate::message::{Line, Show, Word};
 use crate::number::{self, Decimal, Nanoseconds, decimal};
 use crate::path::Path;
 use crate::signal::Signal;
@@ -193,6 +194,19 @@ impl<'a> Stat<'a> {
     /// How long ago it started.
     pub fn age(&self) -> Nanoseconds {
         sys::time_since_boot().saturating_sub(self.started)
+    }
+}
+
+/// A process as it is told: by PID and, where it is known, name.
+#[derive(Clone, Copy)]
+pub struct Process<'a>(pub Pid, pub Option<Stat<'a>>);
+
+impl Show for Process<'_> {
+    fn show(&self, line: &mut Line) {
+        self.0.show(line);
+        if let Some(stat) = &self.1 {
+            line.add(" ({})", &[&Word(stat.name)]);
+        }
     }
 }
 

@@ -12,10 +12,7 @@ impl Show for Errno {
         let number = *self as i32;
         match u8::try_from(number).ok().and_then(|number| WORDS.word(number)) {
             Some(words) => line.bytes(words),
-            None => {
-                line.text("errno ");
-                line.number(u64::from(number.unsigned_abs()));
-            }
+            None => line.add("errno {}", &[&number.unsigned_abs()]),
         }
     }
 }

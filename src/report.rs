@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 
 use crate::exit::Status;
 use crate::message::{Level, Line, Log, Padded, Seconds, Show, Tenths, Word};
-use crate::procfs::Stat;
+use crate::procfs::{Process, Stat};
 use crate::sys::Usage;
 
 /// A child that was reaped and was not the command.
@@ -23,23 +23,11 @@ pub struct Orphan<'a> {
 
 impl Show for Orphan<'_> {
     fn show(&self, line: &mut Line) {
-        line.text("reaped ");
-        self.pid.show(line);
+        line.add("reaped {}: {}", &[&Process(self.pid, self.stat), &self.status]);
         if let Some(stat) = &self.stat {
-            line.text(" (");
-            Word(stat.name).show(line);
-            line.text(")");
+            line.add(", lived {}", &[&Seconds(stat.age())]);
         }
-        line.text(": ");
-        self.status.show(line);
-        if let Some(stat) = &self.stat {
-            line.text(", lived ");
-            Seconds(stat.age()).show(line);
-        }
-        line.text(", cpu ");
-        Seconds(self.usage.cpu).show(line);
-        line.text(", max rss ");
-        Memory(self.usage.max_rss).show(line);
+        line.add(", cpu {}, max rss {}", &[&Seconds(self.usage.cpu), &Memory(self.usage.max_rss)]);
     }
 }
 
@@ -48,8 +36,7 @@ struct Memory(u64);
 
 impl Show for Memory {
     fn show(&self, line: &mut Line) {
-        Tenths(self.0.saturating_mul(10).saturating_add(512) / 1024).show(line);
-        line.text(" MiB");
+        line.add("{} MiB", &[&Tenths(self.0.saturating_mul(10).saturating_add(512) / 1024)]);
     }
 }
 
@@ -128,17 +115,17 @@ impl Report {
             total.join(entry);
         }
         if total.count == 0 {
-            log.say(Level::Problem, &[&"no orphans"]);
+            log.say(Level::Problem, "no orphans", &[]);
             return;
         }
-        log.say(Level::Problem, &[&HEADING]);
+        log.say(Level::Problem, HEADING, &[]);
         while let Some(entry) = self.most() {
-            log.say(Level::Problem, &[&Row { name: Word(entry.name()), entry: &entry }]);
+            log.say(Level::Problem, "{}", &[&Row { name: Word(entry.name()), entry: &entry }]);
         }
         if self.others.count > 0 {
-            log.say(Level::Problem, &[&Row { name: Word(b"(others)"), entry: &self.others }]);
+            log.say(Level::Problem, "{}", &[&Row { name: Word(b"(others)"), entry: &self.others }]);
         }
-        log.say(Level::Problem, &[&Row { name: Word(b"total"), entry: &total }]);
+        log.say(Level::Problem, "{}", &[&Row { name: Word(b"total"), entry: &total }]);
     }
 
     /// Takes the entry with the highest count; of several, the one that was there first.

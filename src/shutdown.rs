@@ -245,14 +245,11 @@ impl Show for State {
             Phase::Killing { .. } => "killing",
             Phase::Done => return line.text("done"),
         };
-        if self.draining {
-            line.text("draining");
-            if self.phase == Phase::Running {
-                return;
-            }
-            line.text(", ");
+        match self.phase {
+            Phase::Running if self.draining => line.text("draining"),
+            _ if self.draining => line.add("draining, {}", &[&name]),
+            _ => line.text(name),
         }
-        line.text(name);
     }
 }
 

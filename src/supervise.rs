@@ -117,7 +117,7 @@ impl Supervisor<'_> {
             } else if found.other_ended && progress.status.is_some() {
                 self.happened(Event::OtherEnded, &mut progress);
             } else if let Some(signal) = found.stopped {
-                self.log.say(Level::Debug, &[&"the command was stopped by ", &signal]);
+                self.log.say(Level::Debug, "the command was stopped by {}", &[&signal]);
                 self.while_stopped(&mut progress, || self.job.stopped(signal));
             }
             self.happened(Event::Tick, &mut progress);
@@ -211,7 +211,7 @@ impl Supervisor<'_> {
         let changed = before.draining != after.draining
             || mem::discriminant(&before.phase) != mem::discriminant(&after.phase);
         if changed && !self.plan.is_empty() {
-            self.log.say(Level::Info, &[&"phase: ", &after]);
+            self.log.say(Level::Info, "phase: {}", &[&after]);
         }
         match action {
             Action::None => {}
@@ -222,7 +222,7 @@ impl Supervisor<'_> {
             Action::Kill => self.forwarder.send(Signal::KILL),
         }
         if event == Event::Tick && before.phase != Phase::Done && after.phase == Phase::Done {
-            self.log.say(Level::Problem, &[&"not all that is left can be killed"]);
+            self.log.say(Level::Problem, "not all that is left can be killed", &[]);
         }
     }
 
@@ -308,7 +308,7 @@ impl Supervisor<'_> {
         } else {
             let orphan = Orphan { pid, stat, status, usage };
             let level = if self.warn_on_reap { Level::Problem } else { Level::Trace };
-            self.log.say(level, &[&orphan]);
+            self.log.say(level, "{}", &[&orphan]);
             if let Some(report) = report {
                 report.add(&orphan);
             }
@@ -319,7 +319,7 @@ impl Supervisor<'_> {
     /// Where signals cannot be waited for (a seccomp filter), a PID 1 that gave up
     /// would kill its container, and one that tried again would spin: reap at least.
     fn reap_without_signals(&self, reason: Errno) -> Result<Status, Errno> {
-        self.log.say(Level::Problem, &[&"rt_sigtimedwait: ", &reason, &": no signal can be forwarded"]);
+        self.log.say(Level::Problem, "rt_sigtimedwait: {}: no signal can be forwarded", &[&reason]);
         loop {
             let (pid, status) = sys::wait_and_reap()?;
             self.tell_reaped(pid, status);
@@ -330,7 +330,7 @@ impl Supervisor<'_> {
     }
 
     fn tell_reaped(&self, pid: Pid, status: Status) {
-        self.log.say(Level::Trace, &[&"reaped ", &pid, &": ", &status]);
+        self.log.say(Level::Trace, "reaped {}: {}", &[&pid, &status]);
     }
 }
 

@@ -34,15 +34,15 @@ impl<'a> TerminationLog<'a> {
 
     /// Writes the line, unless something is in the file already: the command's own last
     /// words tell more. Where there is no file, one is made. A failure is told.
-    pub fn write(&self, parts: &[&dyn Show], log: &Log) {
-        if let Err(reason) = self.try_to_write(parts) {
-            log.say(Level::Problem, &[&Word(self.path), &": ", &reason]);
+    pub fn write(&self, text: &str, items: &[&dyn Show], log: &Log) {
+        if let Err(reason) = self.try_to_write(text, items) {
+            log.say(Level::Problem, "{}: {}", &[&Word(self.path), &reason]);
         }
     }
 
     /// The file may be anything, put there by anyone: a pipe that nobody reads does not
     /// keep us waiting, nor is a link followed to make a file.
-    fn try_to_write(&self, parts: &[&dyn Show]) -> Result<(), Errno> {
+    fn try_to_write(&self, text: &str, items: &[&dyn Show]) -> Result<(), Errno> {
         const FLAGS: OFlag = OFlag::O_WRONLY
             .union(OFlag::O_APPEND)
             .union(OFlag::O_NONBLOCK)
@@ -59,7 +59,7 @@ impl<'a> TerminationLog<'a> {
         if lseek(&file, 0, Whence::SeekEnd).is_ok_and(|length| length > 0) {
             return Ok(());
         }
-        write(&file, Line::of(parts).as_bytes()).map(drop)
+        write(&file, Line::of(text, items).as_bytes()).map(drop)
     }
 }
 
@@ -79,20 +79,13 @@ pub struct LastWords<'a> {
 
 impl Show for LastWords<'_> {
     fn show(&self, line: &mut Line) {
-        Word(self.name).show(line);
-        line.text(" (pid ");
-        self.pid.show(line);
-        line.text(if self.status.term_signal().is_some() { ") was " } else { ") " });
-        self.status.show(line);
+        let text = if self.status.term_signal().is_some() { "{} (pid {}) was {}" } else { "{} (pid {}) {}" };
+        line.add(text, &[&Word(self.name), &self.pid, &self.status]);
         if let Some((signal, ago)) = self.signal {
-            line.text(" ");
-            Seconds(ago).show(line);
-            line.text(" after ");
-            signal.show(line);
+            line.add(" {} after {}", &[&Seconds(ago), &signal]);
         }
         if self.oom_kills > 0 {
-            line.text("; out-of-memory kills in its cgroup since the start: ");
-            line.number(self.oom_kills);
+            line.add("; out-of-memory kills in its cgroup since the start: {}", &[&self.oom_kills]);
         }
     }
 }

@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, getpid};
 
 use crate::forward::INIT;
-use crate::message::{Line, Seconds, Show, Word, print};
-use crate::procfs::{self, STAT, Stat};
+use crate::message::{Line, Seconds, Show, print};
+use crate::procfs::{self, Process, STAT, Stat};
 use crate::sys;
 
 /// Why it cannot be told.
@@ -35,10 +35,7 @@ impl Show for Failure {
                     "/proc: belongs to another PID namespace: mount this one's (mount -t proc proc /proc)",
                 );
             }
-            Self::Output(reason) => {
-                line.text("standard output: ");
-                reason.show(line);
-            }
+            Self::Output(reason) => line.add("standard output: {}", &[reason]),
         }
     }
 }
@@ -95,61 +92,33 @@ impl Verdict {
     }
 }
 
-/// A process as it is told: by PID and, where it is known, name.
-struct Process<'a>(Pid, Option<&'a Stat<'a>>);
-
-impl Show for Process<'_> {
-    fn show(&self, line: &mut Line) {
-        self.0.show(line);
-        if let Some(stat) = self.1 {
-            line.text(" (");
-            Word(stat.name).show(line);
-            line.text(")");
-        }
-    }
-}
-
 /// What is said of a zombie, without its own name.
 struct Judgement<'a> {
     verdict: Verdict,
-    parent: Process<'a>,
-    tracer: Option<Process<'a>>,
+    /// Who keeps it.
+    keeper: Process<'a>,
 }
 
 impl Show for Judgement<'_> {
     fn show(&self, line: &mut Line) {
-        let (before, process, after): (&str, Option<&Process>, &str) = match self.verdict {
-            Verdict::BeingReaped => ("being reaped", None, ""),
+        let text = match self.verdict {
+            Verdict::BeingReaped => "being reaped",
             Verdict::ThreadsRunOn => {
-                ("no zombie, if it looks like one: its main thread has ended, others run on", None, "")
+                "no zombie, if it looks like one: its main thread has ended, others run on"
             }
-            Verdict::Traced(_) => {
-                ("kept by ", self.tracer.as_ref(), ", which traces it: it goes when that lets go")
+            Verdict::Traced(_) => "kept by {}, which traces it: it goes when that lets go",
+            Verdict::ParentOutside => {
+                "held by a process outside of this PID namespace (docker exec, kubectl exec): no init can reap it"
             }
-            Verdict::ParentOutside => (
-                "held by a process outside of this PID namespace (docker exec, kubectl exec): no init can reap it",
-                None,
-                "",
-            ),
-            Verdict::InitDoesNotReap => (
-                "PID ",
-                Some(&self.parent),
-                " does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])",
-            ),
-            Verdict::ParentStopped => {
-                ("held by ", Some(&self.parent), ", which is stopped: continue it (SIGCONT) or end it")
+            Verdict::InitDoesNotReap => {
+                "PID {} does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])"
             }
-            Verdict::ParentDoesNotWait => (
-                "held by ",
-                Some(&self.parent),
-                ", which does not wait for its children: no init can reap it; mend or end that one",
-            ),
+            Verdict::ParentStopped => "held by {}, which is stopped: continue it (SIGCONT) or end it",
+            Verdict::ParentDoesNotWait => {
+                "held by {}, which does not wait for its children: no init can reap it; mend or end that one"
+            }
         };
-        line.text(before);
-        if let Some(process) = process {
-            process.show(line);
-        }
-        line.text(after);
+        line.add(text, &[&self.keeper]);
     }
 }
 
@@ -211,7 +180,6 @@ fn judge(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
     let parent = now.map_or(zombie.parent, |now| now.parent);
     let parent_stat = Stat::read(parent, &mut parents);
     let tracer = procfs::tracer(process);
-    let tracer_stat = tracer.and_then(|tracer| Stat::read(tracer, &mut tracers));
     let sight = Sight {
         threads: zombie.threads,
         gone: now.is_none(),
@@ -220,31 +188,27 @@ fn judge(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
         parent_state: parent_stat.map(|stat| stat.state),
     };
     let verdict = sight.verdict();
-    let judgement = Judgement {
-        verdict,
-        parent: Process(parent, parent_stat.as_ref()),
-        tracer: tracer.map(|tracer| Process(tracer, tracer_stat.as_ref())),
+    let parent = Process(parent, parent_stat);
+    let keeper = match verdict {
+        Verdict::Traced(tracer) => Process(tracer, Stat::read(tracer, &mut tracers)),
+        _ => parent,
     };
-    print(&[
-        &Process(process, Some(zombie)),
-        &", started ",
-        &Seconds(zombie.age()),
-        &" ago, child of ",
-        &Process(parent, parent_stat.as_ref()),
-        &": ",
-        &judgement,
-    ])?;
+    let judgement = Judgement { verdict, keeper };
+    print(
+        "{}, started {} ago, child of {}: {}",
+        &[&Process(process, Some(*zombie)), &Seconds(zombie.age()), &parent, &judgement],
+    )?;
     Ok(verdict.counts())
 }
 
 fn sum_up(zombies: u32, seen: u32) -> Result<(), Errno> {
     if Stat::read(INIT, &mut [0; STAT]).is_none() {
-        print(&[&"not all processes can be seen: /proc is mounted with hidepid, try again as root"])?;
+        print("not all processes can be seen: /proc is mounted with hidepid, try again as root", &[])?;
     }
     match zombies {
-        0 => print(&[&"no zombies: none of the ", &seen, &" processes here waits to be reaped"]),
-        1 => print(&[&"1 zombie among ", &seen, &" processes"]),
-        _ => print(&[&zombies, &" zombies among ", &seen, &" processes"]),
+        0 => print("no zombies: none of the {} processes here waits to be reaped", &[&seen]),
+        1 => print("1 zombie among {} processes", &[&seen]),
+        _ => print("{} zombies among {} processes", &[&zombies, &seen]),
     }
 }
 
@@ -286,9 +250,11 @@ mod tests {
     fn a_verdict_names_the_one_to_blame() {
         let stat = Stat { name: b"celery", state: b'S', parent: INIT, threads: 4, started: 0 };
         let said = |verdict| {
-            let parent = Process(Pid::from_raw(17), Some(&stat));
-            let tracer = Some(Process(Pid::from_raw(99), None));
-            String::from_utf8(shown(&Judgement { verdict, parent, tracer })).unwrap()
+            let keeper = match verdict {
+                Verdict::Traced(tracer) => Process(tracer, None),
+                _ => Process(Pid::from_raw(17), Some(stat)),
+            };
+            String::from_utf8(shown(&Judgement { verdict, keeper })).unwrap()
         };
         assert_eq!(
             said(Verdict::ParentDoesNotWait),
