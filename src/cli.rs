@@ -9,10 +9,11 @@ use crate::dialect::Dialect;
 use crate::exit::ExitCodes;
 use crate::forward::{Rewrites, Scope};
 use crate::message::{Level, Line, Show, Word, print};
-use crate::number::{self, split_once};
+use crate::number;
 use crate::shutdown::Plan;
 use crate::signal::Signal;
 use crate::sys;
+use crate::text::{split, split_once};
 
 /// The environment variable with options that are read before those of the
 /// command line.
@@ -236,7 +237,7 @@ impl Spec {
     /// All of them.
     fn all() -> impl Iterator<Item = Self> {
         let mut acts = ACTS.iter();
-        let lines = HELP.as_bytes().split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"  "));
+        let lines = split(HELP.as_bytes(), b'\n').filter(|line| line.starts_with(b"  "));
         lines.filter_map(move |line| Self::of(line, *acts.next()?))
     }
 

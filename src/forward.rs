@@ -8,10 +8,10 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, getpgid};
 
 use crate::message::{Level, Log, Show};
-use crate::number::split_once;
 use crate::procfs;
 use crate::signal::Signal;
 use crate::sys::{self, Received};
+use crate::text::split_once;
 
 /// Who gets the signals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -25,6 +25,7 @@
 //! | [`signal`] | signals and their names |
 //! | [`procfs`] | /proc: who descends from whom |
 //! | [`path`] | paths that are composed in place |
+//! | `text` | text taken apart |
 //! | [`number`] | numbers and times, read and written |
 //! | [`reason`] | the kernel's reasons, in words |
 //! | `packed` | tables of words in few bytes |
@@ -53,6 +54,7 @@ pub mod supervise;
 pub mod sys;
 pub mod terminal;
 pub mod termination_log;
+mod text;
 pub mod zombies;
 
 use std::ffi::CStr;

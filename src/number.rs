@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::text::split_once;
+
 /// A time in nanoseconds, which reaches for 584 years. Not `Duration`: that has
 /// panics in it, which only sometimes can be seen to be out of reach.
 pub type Nanoseconds = u64;
@@ -49,14 +51,6 @@ pub(crate) fn duration(word: &[u8]) -> Option<Nanoseconds> {
         value = value.checked_add(place * decimal_64(&[*byte])?)?;
     }
     Some(value)
-}
-
-/// What stands before the first `separator`, and what behind it, if there is one.
-pub(crate) fn split_once(word: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
-    match word.iter().position(|byte| *byte == separator) {
-        Some(index) => (word.get(..index).unwrap_or_default(), word.get(index + 1..)),
-        None => (word, None),
-    }
 }
 
 /// A number written out, right-aligned in a buffer that the longest one fills.

@@ -4,6 +4,8 @@
 
 use std::ffi::CStr;
 
+use crate::text::split;
+
 /// A path of at most `SIZE` bytes, the zero included.
 pub struct Path<const SIZE: usize> {
     bytes: [u8; SIZE],
@@ -21,20 +23,26 @@ impl<const SIZE: usize> Default for Path<SIZE> {
 impl<const SIZE: usize> Path<SIZE> {
     /// Makes it of these parts, joined. None where they are too long, or hold a zero.
     pub fn join(&mut self, parts: &[&[u8]]) -> Option<&CStr> {
-        let mut places = self.bytes.iter_mut();
-        for byte in parts.iter().copied().flatten() {
-            *places.next()? = *byte;
-        }
-        *places.next()? = 0;
-        let length = parts.iter().fold(0, |length: usize, part| length.saturating_add(part.len()));
-        let path = CStr::from_bytes_until_nul(&self.bytes).ok()?;
-        (path.count_bytes() == length).then_some(path)
+        join(&mut self.bytes, parts)
     }
+}
+
+/// One for paths of all sizes.
+fn join<'a>(bytes: &'a mut [u8], parts: &[&[u8]]) -> Option<&'a CStr> {
+    let mut length = 0;
+    for part in parts {
+        for byte in *part {
+            *bytes.get_mut(length)? = *byte;
+            length += 1;
+        }
+    }
+    *bytes.get_mut(length)? = 0;
+    CStr::from_bytes_with_nul(bytes.get(..=length)?).ok()
 }
 
 /// What stands behind the last slash.
 pub fn base_name(path: &[u8]) -> &[u8] {
-    path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+    split(path, b'/').last().unwrap_or_default()
 }
 
 #[cfg(test)]

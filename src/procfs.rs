@@ -18,6 +18,7 @@ use crate::number::{self, Decimal, Nanoseconds, decimal};
 use crate::path::Path;
 use crate::signal::Signal;
 use crate::sys::{self, ProcessHandle};
+use crate::text::{split, split_once, value_of};
 
 /// Sends signals to every descendant of `ancestor` that is `meant`, whatever process
 /// group or session it escaped to, and to nobody else. ENOSYS where /proc cannot tell
@@ -72,7 +73,7 @@ pub fn newest() -> Option<Pid> {
 const LOADAVG: usize = 128;
 
 fn parse_newest(loadavg: &[u8]) -> Option<Pid> {
-    let last = loadavg.strip_suffix(b"\n")?.rsplit(|byte| *byte == b' ').next()?;
+    let last = split(loadavg.strip_suffix(b"\n")?, b' ').last()?;
     let pid = i32::try_from(decimal(last)?).ok()?;
     // Sandboxes that have no such number write a zero.
     (pid > 0).then_some(Pid::from_raw(pid))
@@ -94,9 +95,8 @@ pub fn is_between(process: Pid, first: Pid, last: Pid) -> bool {
 /// other processes.
 pub fn is_ours(own_pid: Pid) -> bool {
     let mut buffer = [0; SHORT_STAT];
-    let pid = sys::read_start(c"/proc/self/stat", &mut buffer)
-        .and_then(|stat| stat.split(|byte| *byte == b' ').next());
-    pid.and_then(decimal) == u32::try_from(own_pid.as_raw()).ok()
+    let stat = sys::read_start(c"/proc/self/stat", &mut buffer);
+    stat.and_then(|stat| decimal(split_once(stat, b' ').0)) == u32::try_from(own_pid.as_raw()).ok()
 }
 
 /// Whether there is a /proc at all, of whatever namespace.
@@ -171,8 +171,8 @@ impl<'a> Stat<'a> {
     fn parse(stat: &'a [u8]) -> Option<Self> {
         let open = stat.iter().position(|byte| *byte == b'(')?;
         let close = stat.iter().rposition(|byte| *byte == b')')?;
-        let mut fields = stat.get(close..)?.split(|byte| *byte == b' ').skip(1);
-        let state = *fields.next()?.first()?;
+        let mut fields = split(stat.get(close..)?, b' ');
+        let state = *fields.nth(1)?.first()?;
         let parent = i32::try_from(decimal(fields.next()?)?).ok()?;
         // The 20th field of all, and the 22nd.
         let threads = fields.nth(15).and_then(decimal).unwrap_or(0);
@@ -223,8 +223,8 @@ pub fn tracer(process: Pid) -> Option<Pid> {
     let mut path = ProcPath::default();
     let mut status = [0; 1024];
     let status = sys::read_start(proc_path(&mut path, process, b"/status")?, &mut status)?;
-    let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"TracerPid:"))?;
-    let pid = i32::try_from(decimal(line.trim_ascii())?).ok()?;
+    let tracer = value_of(status, b"TracerPid:\t")?;
+    let pid = i32::try_from(decimal(tracer)?).ok()?;
     (pid > 0).then_some(Pid::from_raw(pid))
 }
 

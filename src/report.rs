@@ -8,6 +8,7 @@ use crate::exit::Status;
 use crate::message::{Level, Line, Log, Padded, Seconds, Show, Tenths, Word};
 use crate::procfs::{Process, Stat};
 use crate::sys::Usage;
+use crate::text::split_once;
 
 /// A child that was reaped and was not the command.
 pub struct Orphan<'a> {
@@ -78,7 +79,7 @@ impl Entry {
     }
 
     fn name(&self) -> &[u8] {
-        self.name.split(|byte| *byte == 0).next().unwrap_or_default()
+        split_once(&self.name, 0).0
     }
 }
 

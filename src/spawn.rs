@@ -17,6 +17,7 @@ use crate::number::{Decimal, decimal};
 use crate::path::LongPath;
 use crate::sys::{self, Arguments, Environment, SignalMask};
 use crate::terminal::{Place, Problem};
+use crate::text::split;
 
 /// What the command is given.
 pub struct Command {
@@ -102,7 +103,7 @@ impl Command {
         }
         let path = self.environment.get("PATH").unwrap_or(DEFAULT_PATH);
         let mut reason = Errno::ENOENT;
-        for directory in path.split(|byte| *byte == b':') {
+        for directory in split(path, b':') {
             let mut path = LongPath::default();
             // An empty directory is the working directory.
             let separator: &[u8] = if directory.is_empty() { b"" } else { b"/" };

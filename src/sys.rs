@@ -279,7 +279,7 @@ fn time_on(clock: libc::clockid_t) -> Nanoseconds {
 }
 
 fn nanoseconds(seconds: u64, rest: u64) -> Nanoseconds {
-    seconds.saturating_mul(NANOSECONDS).saturating_add(rest)
+    seconds.wrapping_mul(NANOSECONDS).wrapping_add(rest)
 }
 
 /// The unit of times in /proc (`sysconf(3)`, _SC_CLK_TCK), as the kernel tells each

@@ -10,10 +10,11 @@ use nix::unistd::{Pid, Whence, lseek, write};
 
 use crate::exit::Status;
 use crate::message::{Level, Line, Log, Seconds, Show, Word};
-use crate::number::{Nanoseconds, split_once};
+use crate::number::{Nanoseconds, decimal_64};
 use crate::path::LongPath;
 use crate::signal::Signal;
 use crate::sys;
+use crate::text::{split, split_once, value_of};
 
 /// The file, and how things stood at the start.
 pub struct TerminationLog<'a> {
@@ -119,12 +120,12 @@ fn read_oom_kills(path: &[&[u8]]) -> Option<u64> {
 /// controller, from `/proc/self/cgroup`: lines of `ID:CONTROLLERS:PATH`.
 fn cgroup_paths(lines: &[u8]) -> (&[u8], &[u8]) {
     let mut paths: (&[u8], &[u8]) = (b"", b"");
-    for line in lines.split(|byte| *byte == b'\n') {
+    for line in split(lines, b'\n') {
         let (id, Some(rest)) = split_once(line, b':') else { continue };
         let (controllers, Some(path)) = split_once(rest, b':') else { continue };
         if id == b"0" && controllers.is_empty() {
             paths.0 = path;
-        } else if controllers.split(|byte| *byte == b',').any(|controller| controller == b"memory") {
+        } else if split(controllers, b',').any(|controller| controller == b"memory") {
             paths.1 = path;
         }
     }
@@ -132,8 +133,7 @@ fn cgroup_paths(lines: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn parse_oom_kills(events: &[u8]) -> Option<u64> {
-    let count = events.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"oom_kill "))?;
-    crate::number::decimal(count).map(u64::from)
+    decimal_64(value_of(events, b"oom_kill ")?)
 }
 
 #[cfg(test)]
