@@ -7,9 +7,9 @@ use std::ffi::CStr;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, open, renameat};
-use nix::sys::stat::Mode;
-use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::fcntl::{AT_FDCWD, OFlag, renameat};
+use nix::sys::statfs::fstatfs;
+use nix::sys::statvfs::FsFlags;
 use nix::unistd::{AccessFlags, access, fsync, read, unlink, write};
 
 use crate::message::{Line, Show};
@@ -64,8 +64,7 @@ pub fn install(target: &[u8]) -> Result<(), Failure> {
     let now = Decimal::new(sys::monotonic_time());
     let mut temporary = LongPath::default();
     let temporary = temporary.join(&[directory, b".sexton-", now.as_bytes()]).ok_or(Errno::ENAMETOOLONG)?;
-    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-    let copy = open(temporary, flags, Mode::from_bits_truncate(0o700))?;
+    let copy = sys::open(temporary, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, 0o700)?;
     let installed =
         fill(&source, copy, temporary).and_then(|()| Ok(renameat(AT_FDCWD, temporary, AT_FDCWD, path)?));
     if installed.is_err() {
@@ -74,24 +73,21 @@ pub fn install(target: &[u8]) -> Result<(), Failure> {
     // The new name must survive a crash, too.
     let parent = if directory.is_empty() { b"." } else { directory };
     let mut path = LongPath::default();
-    if let Some(Ok(parent)) =
-        path.join(&[parent]).map(|parent| open(parent, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()))
-    {
+    if let Some(Ok(parent)) = path.join(&[parent]).map(|parent| sys::open(parent, OFlag::O_RDONLY, 0)) {
         let _ = fsync(&parent);
     }
     installed
 }
 
 fn is_directory(path: &CStr) -> bool {
-    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).is_ok()
+    sys::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, 0).is_ok()
 }
 
 /// The file that was executed: by the kernel's reference to it, or, where there is no
 /// /proc, by the path that it was executed by.
 fn open_own_file() -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    open(c"/proc/self/exe", flags, Mode::empty()).or_else(|reason| match sys::executed_path() {
-        Some(path) => open(path, flags, Mode::empty()),
+    sys::open(c"/proc/self/exe", OFlag::O_RDONLY, 0).or_else(|reason| match sys::executed_path() {
+        Some(path) => sys::open(path, OFlag::O_RDONLY, 0),
         None => Err(reason),
     })
 }
@@ -115,7 +111,7 @@ fn fill(source: &OwnedFd, copy: OwnedFd, path: &CStr) -> Result<(), Failure> {
     fsync(&copy)?;
     // Everyone may, so it can only be the mount's or a security module's doing.
     access(path, AccessFlags::X_OK).map_err(|reason| {
-        let noexec = fstatvfs(&copy).is_ok_and(|found| found.flags().contains(FsFlags::ST_NOEXEC));
+        let noexec = fstatfs(&copy).is_ok_and(|found| found.flags().contains(FsFlags::ST_NOEXEC));
         if noexec { Failure::NoExec } else { Failure::Refused(reason) }
     })
 }

@@ -60,7 +60,6 @@ pub mod zombies;
 use std::ffi::CStr;
 
 use nix::errno::Errno;
-use nix::sys::prctl;
 use nix::unistd::{Pid, chdir, getpid, getppid};
 
 use cli::{End, Page, Settings, Task};
@@ -316,10 +315,10 @@ fn adopt_orphans(settings: &Settings, dialect: Dialect, own_pid: Pid, log: &Log)
         return;
     }
     if settings.adopt {
-        if let Err(reason) = prctl::set_child_subreaper(true) {
+        if let Err(reason) = sys::become_subreaper() {
             log.say(Level::Info, "PR_SET_CHILD_SUBREAPER: {}", &[&reason]);
         }
-    } else if dialect.warns_of_orphans() && settings.warn && prctl::get_child_subreaper() != Ok(true) {
+    } else if dialect.warns_of_orphans() && settings.warn && !sys::is_subreaper() {
         log.say(
             Level::Problem,
             "not PID 1, nor a subreaper: zombie reaping won't work (use -s or TINI_SUBREAPER, or be PID 1)",

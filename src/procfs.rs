@@ -6,11 +6,10 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 
 use crate::message::{Line, Show, Word};
@@ -260,8 +259,7 @@ fn has_program(process: Pid, directory: BorrowedFd) -> bool {
 
 /// Calls `f` with every process, in the order of their PIDs, and with /proc.
 fn for_each_process(f: &mut dyn FnMut(Pid, BorrowedFd)) -> Result<(), Errno> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let directory: OwnedFd = open(c"/proc", flags, Mode::empty())?;
+    let directory = sys::open(c"/proc", OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?;
     let mut buffer = [0; 8192];
     loop {
         let length = sys::read_directory(directory.as_fd(), &mut buffer)?;
@@ -285,8 +283,7 @@ fn split_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
     let [_, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, low, high, ..] = *entries else { return None };
     let length = usize::from(u16::from_ne_bytes([low, high]));
     let (entry, rest) = entries.split_at_checked(length)?;
-    let name = CStr::from_bytes_until_nul(entry.get(19..)?).ok()?;
-    Some((name.to_bytes(), rest))
+    Some((split_once(entry.get(19..)?, 0).0, rest))
 }
 
 #[cfg(test)]

@@ -165,7 +165,7 @@ impl ListenPid {
     /// the same process by another number, is optional and goes.
     fn name_this_process(environment: Environment, index: usize) {
         let pid = Decimal::new(u64::from(getpid().as_raw().unsigned_abs()));
-        environment.replace(index, [b"LISTEN_PID=", pid.as_bytes()]);
+        environment.replace(index, &[b"LISTEN_PID=", pid.as_bytes()]);
         environment.remove("LISTEN_PIDFDID");
     }
 }

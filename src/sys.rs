@@ -6,20 +6,19 @@
 //! or allocate.
 
 use std::cell::UnsafeCell;
-use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::prctl;
-use nix::sys::stat::Mode;
 use nix::unistd::{Pid, read, write};
 
 use crate::exit::Status;
 use crate::number::Nanoseconds;
+use crate::path::Path;
 use crate::signal::Signal;
 
 /// The vector of arguments, as the kernel laid it out on the stack. It is never
@@ -97,18 +96,15 @@ impl Environment {
 
     /// Puts `parts`, joined, in place of the entry that [`Self::find`] found. There
     /// is one place to compose it in, so this can hold for one entry at a time.
-    /// What does not fit is cut off.
-    pub fn replace(self, index: usize, parts: [&[u8]; 2]) {
+    /// What does not fit is left as it was.
+    pub fn replace(self, index: usize, parts: &[&[u8]]) {
         // SAFETY: there is one thread, and a child that shares our memory runs
         // only while we are suspended; nobody else has a reference to the place.
-        // Its last byte stays zero. `find` stops before the vector's null pointer.
+        // `find` stops before the vector's null pointer.
         unsafe {
-            let place = &mut *COMPOSED.0.get();
-            let places = place.iter_mut().rev().skip(1).rev();
-            for (to, from) in places.zip(parts.into_iter().flatten()) {
-                *to = *from;
+            if let Some(entry) = (*COMPOSED.0.get()).join(parts) {
+                *self.vector.add(index) = entry.as_ptr().cast_mut();
             }
-            *self.vector.add(index) = place.as_mut_ptr().cast();
         }
     }
 
@@ -132,12 +128,12 @@ impl Environment {
 }
 
 /// Where [`Environment::replace`] composes an entry: `LISTEN_PID=` and a PID fit.
-struct Composed(UnsafeCell<[u8; 32]>);
+struct Composed(UnsafeCell<Path<32>>);
 
 // SAFETY: there is one thread; see `Environment::replace`.
 unsafe impl Sync for Composed {}
 
-static COMPOSED: Composed = Composed(UnsafeCell::new([0; 32]));
+static COMPOSED: Composed = Composed(UnsafeCell::new(Path::EMPTY));
 
 /// The path by which this program was executed, as the kernel tells each program
 /// (AT_EXECFN in `getauxval(3)`).
@@ -230,17 +226,50 @@ pub fn ignore_sigchld(ignore: bool) -> bool {
 }
 
 /// Sets what a signal does, and returns what it did (`sigaction(2)`): SIG_DFL,
-/// SIG_IGN, or the address of a handler that must be fit to be one.
+/// SIG_IGN, or the address of a handler that must be fit to be one. A C library's
+/// function takes locks, for threads that there are none of.
 fn set_disposition(signal: Signal, disposition: libc::sighandler_t) -> libc::sighandler_t {
-    let mut old = MaybeUninit::<libc::sigaction>::zeroed();
-    let mut new = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: zero bytes are a valid `sigaction`, without flags and with an empty
-    // mask. The one handler that is ever given, below, does nothing.
+    let mut old = KernelSigaction { disposition: 0, flags: 0, restorer: 0, mask: [0; 2] };
+    let (flags, restorer) = restorer();
+    let new = KernelSigaction { disposition, flags, restorer, mask: [0; 2] };
+    // SAFETY: both are what the kernel takes. The one handler that is ever given, below,
+    // does nothing.
     unsafe {
-        (*new.as_mut_ptr()).sa_sigaction = disposition;
-        libc::sigaction(signal.number(), new.as_ptr(), old.as_mut_ptr());
-        old.assume_init().sa_sigaction
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal.number(),
+            &raw const new,
+            &raw mut old,
+            SignalMask::SIZE,
+        );
     }
+    old.disposition
+}
+
+/// What the kernel calls `sigaction`. There are architectures without a restorer, where
+/// the mask has its place.
+#[repr(C)]
+struct KernelSigaction {
+    disposition: libc::sighandler_t,
+    flags: c_ulong,
+    restorer: usize,
+    mask: [u32; 2],
+}
+
+/// What a handler returns to, and the flag for it. Only x86-64 has to be given one.
+#[cfg(target_arch = "x86_64")]
+fn restorer() -> (c_ulong, usize) {
+    #[unsafe(naked)]
+    unsafe extern "C" fn restore() {
+        std::arch::naked_asm!("mov eax, {}", "syscall", const libc::SYS_rt_sigreturn)
+    }
+    const SA_RESTORER: c_ulong = 0x0400_0000;
+    (SA_RESTORER, restore as unsafe extern "C" fn() as usize)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn restorer() -> (c_ulong, usize) {
+    (0, 0)
 }
 
 /// Catches TSTP, TTIN and TTOU from now until the process executes a program, which
@@ -443,9 +472,26 @@ impl ProcessHandle {
 
 /// Asks for a signal when the parent dies (`PR_SET_PDEATHSIG(2const)`).
 pub fn set_parent_death_signal(signal: Signal) -> Result<(), Errno> {
-    // SAFETY: has no memory effect.
-    let set = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.number(), 0, 0, 0) };
-    Errno::result(set).map(drop)
+    prctl(libc::PR_SET_PDEATHSIG, signal.number() as usize)
+}
+
+/// Asks for the orphans among our descendants (`PR_SET_CHILD_SUBREAPER(2const)`).
+pub fn become_subreaper() -> Result<(), Errno> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
+/// Whether we get them already.
+pub fn is_subreaper() -> bool {
+    let mut is: c_int = 0;
+    prctl(libc::PR_GET_CHILD_SUBREAPER, (&raw mut is).expose_provenance()).is_ok() && is != 0
+}
+
+/// An operation whose argument is a number or points to something that may be written.
+fn prctl(operation: c_int, argument: usize) -> Result<(), Errno> {
+    // SAFETY: what an argument of the callers above points to is there to be written.
+    let done =
+        unsafe { libc::syscall(libc::SYS_prctl, operation, argument, 0 as c_long, 0 as c_long, 0 as c_long) };
+    Errno::result(done).map(drop)
 }
 
 /// Dies of a signal, leaving no core file: the command has left one already.
@@ -457,7 +503,7 @@ pub fn die_of(signal: Signal) {
     // Neither may fail the attempt. The limit is for core files, and where a
     // program takes core dumps it is ignored: there it must be the flag (core(5)).
     limit(libc::RLIMIT_CORE, Some(Limit { soft: 0, hard: 0 }));
-    let _ = prctl::set_dumpable(false);
+    let _ = prctl(libc::PR_SET_DUMPABLE, 0);
     set_disposition(signal, libc::SIG_DFL);
     let _ = kill(Pid::this(), signal);
     set_signal_mask(SignalMask(0));
@@ -788,9 +834,20 @@ pub fn close_all_but_standard() {
     }
 }
 
+/// Opens a file (`open(2)`); one that is made has these permissions, less the umask.
+pub fn open(path: &CStr, flags: OFlag, permissions: u32) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlag::O_CLOEXEC | OFlag::O_LARGEFILE;
+    // SAFETY: the path ends with a zero.
+    let descriptor =
+        unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags.bits(), permissions) };
+    let descriptor = Errno::result(descriptor as c_int)?;
+    // SAFETY: the kernel just made it, for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
 /// The start of a file, as much as fits.
 pub fn read_start<'a>(path: &CStr, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-    let file = open(path, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let file = open(path, OFlag::O_RDONLY, 0).ok()?;
     let length = read(file, buffer).ok()?;
     buffer.get(..length)
 }
@@ -807,7 +864,13 @@ pub fn is_link(directory: BorrowedFd, path: &CStr) -> bool {
     let mut buffer = [0_u8; 1];
     // SAFETY: the kernel writes no more than the buffer's length.
     let length = unsafe {
-        libc::readlinkat(directory.as_raw_fd(), path.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len())
+        libc::syscall(
+            libc::SYS_readlinkat,
+            directory.as_raw_fd(),
+            path.as_ptr(),
+            buffer.as_mut_ptr(),
+            buffer.len(),
+        )
     };
     length >= 0
 }
@@ -833,8 +896,19 @@ pub fn has_memory(process: Pid) -> Result<bool, Errno> {
     let here = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
     let there = libc::iovec { iov_base: ptr::null_mut(), iov_len: 1 };
     // SAFETY: the one byte that could be written is ours.
-    let read =
-        unsafe { libc::process_vm_readv(process.as_raw(), &raw const here, 1, &raw const there, 1, 0) };
+    let read = unsafe {
+        let (count, flags) = (1 as c_ulong, 0 as c_ulong);
+        let process = process.as_raw();
+        libc::syscall(
+            libc::SYS_process_vm_readv,
+            process,
+            &raw const here,
+            count,
+            &raw const there,
+            count,
+            flags,
+        )
+    };
     match Errno::result(read) {
         Ok(_) | Err(Errno::EFAULT) => Ok(true),
         Err(Errno::ESRCH) => Ok(false),
@@ -850,4 +924,32 @@ pub fn read_directory(directory: BorrowedFd, buffer: &mut [u8]) -> Result<usize,
         libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
     };
     Errno::result(length).map(|length| length as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In a child, whose signals are nobody else's.
+    #[test]
+    fn a_caught_stop_signal_does_nothing() {
+        let segv = Signal::new(libc::SIGSEGV).unwrap();
+        let mut child = || {
+            // The test's own handler would hide that ours cannot return.
+            set_disposition(segv, libc::SIG_DFL);
+            catch_stop_signals();
+            set_signal_mask(SignalMask::EMPTY);
+            let sent = kill(Pid::this(), Signal::TSTP);
+            let was = set_disposition(Signal::TSTP, libc::SIG_DFL);
+            // An exit code may hold no more.
+            u8::from(sent.is_err() || was == libc::SIG_DFL || was == libc::SIG_IGN)
+        };
+        let mask = block_all_signals();
+        let child = spawn_sharing_memory(&mut child).unwrap();
+        let mut status = 0;
+        // SAFETY: `status` is there to be written.
+        let reaped = unsafe { libc::waitpid(child.as_raw(), &raw mut status, libc::WUNTRACED) };
+        set_signal_mask(mask);
+        assert_eq!((reaped, status), (child.as_raw(), 0));
+    }
 }

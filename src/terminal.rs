@@ -11,8 +11,7 @@ use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::OFlag;
 use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, setpgid, setsid, tcgetpgrp, tcsetpgrp};
 
 use crate::dialect::Placement;
@@ -136,8 +135,7 @@ fn problem(call: &'static str, result: Result<(), Errno>) -> Problem {
 /// ENXIO there means that there is none (`tty(4)`). Where there is no such file, one
 /// of the standard descriptors may be it.
 fn controlling_terminal() -> Option<OwnedFd> {
-    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    match open(c"/dev/tty", flags, Mode::empty()) {
+    match sys::open(c"/dev/tty", OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK, 0) {
         Ok(terminal) => Some(terminal),
         Err(Errno::ENXIO) => None,
         Err(_) => sys::standard_descriptor_that_controls(getsid(None).ok()?),

@@ -4,8 +4,7 @@
 #![forbid(unsafe_code)]
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::fcntl::OFlag;
 use nix::unistd::{Pid, Whence, lseek, write};
 
 use crate::exit::Status;
@@ -44,16 +43,12 @@ impl<'a> TerminationLog<'a> {
     /// The file may be anything, put there by anyone: a pipe that nobody reads does not
     /// keep us waiting, nor is a link followed to make a file.
     fn try_to_write(&self, text: &str, items: &[&dyn Show]) -> Result<(), Errno> {
-        const FLAGS: OFlag = OFlag::O_WRONLY
-            .union(OFlag::O_APPEND)
-            .union(OFlag::O_NONBLOCK)
-            .union(OFlag::O_NOCTTY)
-            .union(OFlag::O_CLOEXEC);
-        const READABLE: Mode = Mode::from_bits_truncate(0o644);
+        const FLAGS: OFlag =
+            OFlag::O_WRONLY.union(OFlag::O_APPEND).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
         let mut path = LongPath::default();
         let path = path.join(&[self.path]).ok_or(Errno::ENAMETOOLONG)?;
-        let file = match open(path, FLAGS, Mode::empty()) {
-            Err(Errno::ENOENT) => open(path, FLAGS | OFlag::O_CREAT | OFlag::O_EXCL, READABLE)?,
+        let file = match sys::open(path, FLAGS, 0) {
+            Err(Errno::ENOENT) => sys::open(path, FLAGS | OFlag::O_CREAT | OFlag::O_EXCL, 0o644)?,
             opened => opened?,
         };
         // Where there is no end to go to, a pipe or a terminal, nothing can be in it.
