@@ -60,6 +60,8 @@ pub enum Task<'a> {
     Install(&'a [u8]),
     /// `-z`: tell whose the zombies are, and fail if there are more than this.
     Zombies(u32),
+    /// `-h`, `-V`, `-l`: print a page. No option behind it is read.
+    Print(Page),
 }
 
 impl Default for Settings<'_> {
@@ -83,16 +85,14 @@ impl Default for Settings<'_> {
 }
 
 /// Where the options ended.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum End {
-    /// At the first word that is no option, which has this index.
-    Word(usize),
-    /// At `--`; the next word has this index, if there is one.
-    Separator(usize),
-    /// With the last word.
+    /// With the last word, or with one that asks for a page and nothing else.
     Words,
-    /// At an option that asks for a page and nothing else.
-    Page(Page),
+    /// At the word taken last, the first one that is no option.
+    Word,
+    /// Before that, at `--`.
+    Separator,
 }
 
 /// What can be printed instead of running a command.
@@ -109,26 +109,21 @@ pub enum Page {
 /// An option used wrongly, to be told in one line.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Mistake<'a> {
-    name: Name<'a>,
+    /// The option as the user spelled it.
+    dashes: &'static str,
+    name: &'a [u8],
     value: Option<&'a [u8]>,
     why: &'static str,
 }
 
 impl Show for Mistake<'_> {
     fn show(&self, line: &mut Line) {
-        line.add("{}{}", &[&self.name.dashes, &Word(self.name.word)]);
+        line.add("{}{}", &[&self.dashes, &Word(self.name)]);
         if let Some(value) = self.value {
             line.add(" {}", &[&Word(value)]);
         }
         line.add(": {}", &[&self.why]);
     }
-}
-
-/// An option as the user spelled it.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-struct Name<'a> {
-    dashes: &'static str,
-    word: &'a [u8],
 }
 
 #[derive(Clone, Copy)]
@@ -257,12 +252,15 @@ impl<'a> Settings<'a> {
 
     /// Reads options up to the first word that is none.
     pub fn read(&mut self, words: NextWord<'a, '_>) -> Result<End, Mistake<'a>> {
-        let mut reader = Reader { settings: self, words, count: 0, name: Name::default(), value: None };
-        reader.read().map_err(|why| Mistake { name: reader.name, value: reader.value, why })
+        let mut reader = Reader { settings: self, words, dashes: "", name: b"", value: None };
+        reader.read().map_err(|why| {
+            let Reader { dashes, name, value, .. } = reader;
+            Mistake { dashes, name, value, why }
+        })
     }
 
     /// Reads `SEXTON_OPTIONS`: options only, separated by white space.
-    pub fn read_variable(&mut self, value: &'a [u8]) -> Result<Option<Page>, Mistake<'a>> {
+    pub fn read_variable(&mut self, value: &'a [u8]) -> Result<(), Mistake<'a>> {
         let mut words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let mut last: &[u8] = b"";
         let mut next = || {
@@ -270,10 +268,9 @@ impl<'a> Settings<'a> {
             Some(last)
         };
         match self.read(&mut next)? {
-            End::Words => Ok(None),
-            End::Page(page) => Ok(Some(page)),
-            End::Word(_) | End::Separator(_) => {
-                Err(Mistake { name: Name { dashes: "", word: last }, value: None, why: "not an option" })
+            End::Words => Ok(()),
+            End::Word | End::Separator => {
+                Err(Mistake { dashes: "", name: last, value: None, why: "not an option" })
             }
         }
     }
@@ -284,40 +281,37 @@ impl<'a> Settings<'a> {
 struct Reader<'a, 'w> {
     settings: &'w mut Settings<'a>,
     words: NextWord<'a, 'w>,
-    /// How many words have been taken.
-    count: usize,
-    name: Name<'a>,
+    dashes: &'static str,
+    name: &'a [u8],
     value: Option<&'a [u8]>,
 }
 
 impl<'a> Reader<'a, '_> {
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let word = (self.words)()?;
-        self.count += 1;
-        Some(word)
-    }
-
-    fn begin(&mut self, dashes: &'static str, word: &'a [u8]) {
-        self.name = Name { dashes, word };
+    fn begin(&mut self, dashes: &'static str, name: &'a [u8]) {
+        self.dashes = dashes;
+        self.name = name;
         self.value = None;
     }
 
     fn read(&mut self) -> Result<End, &'static str> {
-        while let Some(word) = self.next() {
-            let page = match word {
-                [b'-', b'-'] => return Ok(End::Separator(self.count)),
+        while !self.is_done()
+            && let Some(word) = (self.words)()
+        {
+            match word {
+                [b'-', b'-'] => return Ok(End::Separator),
                 [b'-', b'-', long @ ..] => self.long_option(long)?,
                 [b'-', bundle @ ..] if !bundle.is_empty() => self.short_options(bundle)?,
-                _ => return Ok(End::Word(self.count - 1)),
-            };
-            if let Some(page) = page {
-                return Ok(End::Page(page));
+                _ => return Ok(End::Word),
             }
         }
         Ok(End::Words)
     }
 
-    fn long_option(&mut self, word: &'a [u8]) -> Result<Option<Page>, &'static str> {
+    fn is_done(&self) -> bool {
+        matches!(self.settings.task, Task::Print(_))
+    }
+
+    fn long_option(&mut self, word: &'a [u8]) -> Result<(), &'static str> {
         let (name, attached) = split_once(word, b'=');
         self.begin("--", name);
         let spec = Spec::find(&|spec| spec.long == name)?;
@@ -328,8 +322,10 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// A bundle of letters, the last of which may be followed by its value.
-    fn short_options(&mut self, mut bundle: &'a [u8]) -> Result<Option<Page>, &'static str> {
-        while let Some((letter, rest)) = bundle.split_at_checked(1) {
+    fn short_options(&mut self, mut bundle: &'a [u8]) -> Result<(), &'static str> {
+        while !self.is_done()
+            && let Some((letter, rest)) = bundle.split_at_checked(1)
+        {
             self.begin("-", letter);
             // tini has -l for its license, others have -L.
             let short = if letter == b"L" { Some(b'l') } else { letter.first().copied() };
@@ -339,18 +335,15 @@ impl<'a> Reader<'a, '_> {
                 (Value::Optional, [b'=', value @ ..]) => (Some(value), [].as_slice()),
                 _ => (None, rest),
             };
-            let page = self.apply(spec, attached)?;
-            if page.is_some() {
-                return Ok(page);
-            }
+            self.apply(spec, attached)?;
             bundle = next;
         }
-        Ok(None)
+        Ok(())
     }
 
-    fn apply(&mut self, spec: Spec, attached: Option<&'a [u8]>) -> Result<Option<Page>, &'static str> {
+    fn apply(&mut self, spec: Spec, attached: Option<&'a [u8]>) -> Result<(), &'static str> {
         let value = match (spec.value, attached) {
-            (Value::Required, None) => self.next().ok_or("needs a value")?,
+            (Value::Required, None) => (self.words)().ok_or("needs a value")?,
             (_, attached) => attached.unwrap_or_default(),
         };
         self.value = Some(value);
@@ -387,9 +380,9 @@ impl<'a> Reader<'a, '_> {
             },
             Act::Install => settings.task = Task::Install(value),
             Act::Verbose => settings.verbosity = settings.verbosity.saturating_add(1),
-            Act::Page(page) => return Ok(Some(page)),
+            Act::Page(page) => settings.task = Task::Print(page),
         }
-        Ok(None)
+        Ok(())
     }
 }
 
@@ -418,20 +411,18 @@ mod tests {
     use crate::message::shown;
     use proptest::prelude::*;
 
-    fn read<'a>(words: &[&'a str]) -> (Settings<'a>, Result<End, Mistake<'a>>) {
+    /// The settings, where the options ended, and how many words were taken.
+    fn accepted<'a>(words: &[&'a str]) -> (Settings<'a>, (End, usize)) {
         let mut settings = Settings::default();
-        let mut words = words.iter().map(|word| word.as_bytes());
-        let end = settings.read(&mut || words.next());
-        (settings, end)
-    }
-
-    fn accepted<'a>(words: &[&'a str]) -> (Settings<'a>, End) {
-        let (settings, end) = read(words);
-        (settings, end.unwrap())
+        let mut rest = words.iter().map(|word| word.as_bytes());
+        let end = settings.read(&mut || rest.next()).unwrap();
+        (settings, (end, words.len() - rest.len()))
     }
 
     fn refused(words: &[&str]) -> String {
-        String::from_utf8(shown(&read(words).1.unwrap_err())).unwrap()
+        let mut words = words.iter().map(|word| word.as_bytes());
+        let mistake = Settings::default().read(&mut || words.next()).unwrap_err();
+        String::from_utf8(shown(&mistake)).unwrap()
     }
 
     fn signal(name: &str) -> Signal {
@@ -440,13 +431,13 @@ mod tests {
 
     #[test]
     fn options_end_at_the_first_other_word_or_at_two_dashes() {
-        assert_eq!(accepted(&["ls", "-l"]).1, End::Word(0));
-        assert_eq!(accepted(&["-v", "ls", "-l"]).1, End::Word(1));
-        assert_eq!(accepted(&["-v", "--", "-v"]).1, End::Separator(2));
-        assert_eq!(accepted(&["-"]).1, End::Word(0));
-        assert_eq!(accepted(&[""]).1, End::Word(0));
-        assert_eq!(accepted(&[]).1, End::Words);
-        assert_eq!(accepted(&["-v", "--"]).1, End::Separator(2));
+        assert_eq!(accepted(&["ls", "-l"]).1, (End::Word, 1));
+        assert_eq!(accepted(&["-v", "ls", "-l"]).1, (End::Word, 2));
+        assert_eq!(accepted(&["-v", "--", "-v"]).1, (End::Separator, 2));
+        assert_eq!(accepted(&["-"]).1, (End::Word, 1));
+        assert_eq!(accepted(&[""]).1, (End::Word, 1));
+        assert_eq!(accepted(&[]).1, (End::Words, 0));
+        assert_eq!(accepted(&["-v", "--"]).1, (End::Separator, 2));
     }
 
     #[test]
@@ -461,7 +452,7 @@ mod tests {
         ] {
             let (settings, end) = accepted(words);
             assert_eq!(settings.parent_death_signal, Some(signal("TERM")), "{words:?}");
-            assert_eq!(end, End::Word(words.len() - 1), "{words:?}");
+            assert_eq!(end, (End::Word, words.len()), "{words:?}");
         }
     }
 
@@ -530,11 +521,12 @@ mod tests {
 
     #[test]
     fn a_page_is_printed_at_once() {
-        for words in [&["-h"][..], &["-vh", "--nonsense"], &["--help", "x"]] {
-            assert_eq!(accepted(words).1, End::Page(Page::Help));
+        for words in [&["-h"][..], &["-vhq", "--nonsense"], &["--help", "x"]] {
+            let (settings, end) = accepted(words);
+            assert_eq!((settings.task, end), (Task::Print(Page::Help), (End::Words, 1)));
         }
-        assert_eq!(accepted(&["-L"]).1, End::Page(Page::License));
-        assert_eq!(accepted(&["-V"]).1, End::Page(Page::Version));
+        assert_eq!(accepted(&["-L"]).0.task, Task::Print(Page::License));
+        assert_eq!(accepted(&["-V"]).0.task, Task::Print(Page::Version));
     }
 
     #[test]
@@ -577,11 +569,12 @@ mod tests {
     #[test]
     fn the_variable_holds_options_only() {
         let mut settings = Settings::default();
-        assert_eq!(settings.read_variable(b" -vv\t-p\n TERM  -A "), Ok(None));
+        assert_eq!(settings.read_variable(b" -vv\t-p\n TERM  -A "), Ok(()));
         assert_eq!(settings.verbosity, 2);
         assert_eq!(settings.scope, Scope::Everything);
-        assert_eq!(settings.read_variable(b""), Ok(None));
-        assert_eq!(settings.read_variable(b"-h"), Ok(Some(Page::Help)));
+        assert_eq!(settings.read_variable(b""), Ok(()));
+        assert_eq!(settings.read_variable(b"-h ls"), Ok(()));
+        assert_eq!(settings.task, Task::Print(Page::Help));
         for (value, text) in [
             (&b"-v ls"[..], "ls: not an option"),
             (b"-v -- -v", "--: not an option"),

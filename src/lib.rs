@@ -69,7 +69,7 @@ use forward::{Forwarder, INIT};
 use message::{Level, Log, Show, Word};
 use report::Report;
 use signal::Signal;
-use spawn::{Command, Failure, Started};
+use spawn::{Command, Failure};
 use supervise::{LastSignal, Supervisor, Ways};
 use sys::{Arguments, Environment, SignalSet};
 use terminal::{Job, Place, Problem};
@@ -82,22 +82,24 @@ pub fn run(arguments: Arguments, environment: Environment) -> u8 {
 
     let dialect = Dialect::of(arguments.get(0).unwrap_or_default().to_bytes());
     let mut settings = dialect.defaults(environment);
-    let request = read_options(&mut settings, arguments, environment);
+    let first = match read_options(&mut settings, arguments, environment) {
+        Ok(first) => first,
+        Err(code) => return code,
+    };
     dialect.complete(&mut settings);
     let log = Log::new(settings.verbosity);
 
-    let first = match request {
-        Ok(Request::Command(first)) => first,
-        Ok(Request::Pause) => return pause(&settings, dialect, &log),
-        Ok(Request::Zombies(max)) => return list_zombies(max, &log),
-        Ok(Request::Install(target)) => return install_to(target, &log),
-        Ok(Request::Page(page)) => return print(page, dialect),
-        Err(code) => return code,
+    let runs = match settings.task {
+        Task::Run => true,
+        Task::Pause => false,
+        Task::Zombies(max) => return list_zombies(max, &log),
+        Task::Install(target) => return install_to(target, &log),
+        Task::Print(page) => return print(page, dialect),
     };
     // Should we have inherited it ignored, no exit status would ever be ours.
     let sigchld_ignored = sys::ignore_sigchld(false);
     let command = Command { arguments, first, environment, mask, sigchld_ignored };
-    let code = match serve(&settings, dialect, &command, &log) {
+    let code = match serve(&settings, dialect, runs.then_some(&command), &log) {
         Ok(status) => {
             log.say(Level::Debug, "the command {}", &[&status]);
             if settings.mirror && getpid() != INIT && !settings.remapped.contains(status.exit_code()) {
@@ -110,46 +112,51 @@ pub fn run(arguments: Arguments, environment: Environment) -> u8 {
     if settings.remapped.contains(code) { 0 } else { code }
 }
 
-/// Starts the command, and looks after it until it has ended.
-fn serve(settings: &Settings, dialect: Dialect, command: &Command, log: &Log) -> Result<Status, u8> {
+/// Starts the command, and looks after it until it has ended. Without one it only reaps,
+/// until TERM or INT.
+fn serve(settings: &Settings, dialect: Dialect, command: Option<&Command>, log: &Log) -> Result<Status, u8> {
     let own_pid = getpid();
     adopt_orphans(settings, dialect, own_pid, log);
     let parent_died = watch_parent(settings, log)?;
     let last_words = settings.termination_log.map(TerminationLog::new);
 
     let placement = dialect.placement(settings.scope);
-    let (place, problem) = Place::prepare(own_pid, placement);
-    tell_problem(problem, log);
-    let Started { pid, problem } = command.start(&place).map_err(|failure| {
-        place.give_back();
-        tell(failure, command, settings, log, last_words.as_ref())
-    })?;
-    log.say(Level::Debug, "started the command as {}", &[&pid]);
-    tell_problem(problem, log);
-    let held_back = place.signals;
-    let job = place.into_job(own_pid, pid, placement);
+    let (mut pid, mut job, mut before) = (None, Job::none(own_pid), SignalSet::EMPTY);
+    if let Some(command) = command {
+        let (place, problem) = Place::prepare(own_pid, placement);
+        tell_problem(problem, log);
+        let started = command.start(&place).map_err(|failure| {
+            place.give_back();
+            tell(failure, command, settings, log, last_words.as_ref())
+        })?;
+        log.say(Level::Debug, "started the command as {}", &[&started.pid]);
+        tell_problem(started.problem, log);
+        pid = Some(started.pid);
+        before = place.signals;
+        job = place.into_job(own_pid, started.pid, placement);
+    }
     settle();
 
     // What came before the loop, and is the command's.
-    let before = parent_died.into_iter().fold(held_back, SignalSet::with);
+    let before = parent_died.into_iter().fold(before, SignalSet::with);
     let supervisor = Supervisor {
-        command: Some(pid),
+        command: pid,
         own_pid,
-        forwarder: Forwarder::new(settings.scope, Some(pid), own_pid, log),
+        forwarder: Forwarder::new(settings.scope, pid, own_pid, log),
         rewrites: &settings.rewrites,
         plan: &settings.plan,
         job,
         warn_on_reap: settings.warn_on_reap,
         ways: Ways {
             same_group: placement == Placement::OurGroup,
-            suspends_itself: dialect.suspends_itself(),
+            suspends_itself: pid.is_some() && dialect.suspends_itself(),
             ends_the_group: dialect.ends_the_group(settings.scope),
         },
         last_signal: LastSignal::new(last_words.is_some()),
         log,
     };
     let status = look_after(&supervisor, before, settings)?;
-    if let Some(file) = &last_words
+    if let (Some(file), Some(command), Some(pid)) = (&last_words, command, pid)
         && settings.is_failure(status.exit_code())
     {
         let words = LastWords {
@@ -162,29 +169,6 @@ fn serve(settings: &Settings, dialect: Dialect, command: &Command, log: &Log) ->
         file.write("{}", &[&words], log);
     }
     Ok(status)
-}
-
-/// Only reaps, until TERM or INT.
-fn pause(settings: &Settings, dialect: Dialect, log: &Log) -> u8 {
-    let own_pid = getpid();
-    adopt_orphans(settings, dialect, own_pid, log);
-    let Ok(parent_died) = watch_parent(settings, log) else { return FAILED };
-    sys::ignore_sigchld(false);
-    settle();
-    let supervisor = Supervisor {
-        command: None,
-        own_pid,
-        forwarder: Forwarder::new(settings.scope, None, own_pid, log),
-        rewrites: &settings.rewrites,
-        plan: &settings.plan,
-        job: Job::none(own_pid),
-        ways: Ways::default(),
-        warn_on_reap: settings.warn_on_reap,
-        last_signal: LastSignal::new(false),
-        log,
-    };
-    let before = parent_died.into_iter().fold(SignalSet::EMPTY, SignalSet::with);
-    look_after(&supervisor, before, settings).map_or_else(|code| code, Status::exit_code)
 }
 
 /// Supervises to the end, and reports.
@@ -244,55 +228,30 @@ fn tell_problem(problem: Problem, log: &Log) {
     }
 }
 
-/// What the options ask for.
-enum Request {
-    /// To run the command that is the argument with this index.
-    Command(usize),
-    /// To run none.
-    Pause,
-    /// To tell whose the zombies are.
-    Zombies(u32),
-    /// To copy this program to a path.
-    Install(&'static [u8]),
-    /// To print a page.
-    Page(Page),
-}
-
-/// Reads the options from the variable, then from the command line. A mistake is
-/// told, and comes back as the exit code.
+/// Reads the options from the variable, then from the command line; returns the index of
+/// the word that follows them. A mistake is told, and comes back as the exit code.
 fn read_options(
     settings: &mut Settings<'static>,
     arguments: Arguments,
     environment: Environment,
-) -> Result<Request, u8> {
+) -> Result<usize, u8> {
     let log = Log::new(Level::Problem as u8);
     let wrong = |text: &str, items: &[&dyn Show]| {
         log.fail(text, items);
         FAILED
     };
     let value = environment.get(cli::VARIABLE).unwrap_or_default();
-    match settings.read_variable(value) {
-        Ok(None) => {}
-        Ok(Some(page)) => return Ok(Request::Page(page)),
-        Err(mistake) => return Err(wrong("SEXTON_OPTIONS: {}", &[&mistake])),
-    }
+    settings.read_variable(value).map_err(|mistake| wrong("SEXTON_OPTIONS: {}", &[&mistake]))?;
     let mut index = 0;
     let mut next_word = || {
         index += 1;
         arguments.get(index).map(CStr::to_bytes)
     };
-    let first = match settings.read(&mut next_word) {
-        Ok(End::Page(page)) => return Ok(Request::Page(page)),
-        Ok(End::Word(index) | End::Separator(index)) => index + 1,
-        Ok(End::Words) => usize::MAX,
-        Err(mistake) => return Err(wrong("{}", &[&mistake])),
-    };
+    let end = settings.read(&mut next_word).map_err(|mistake| wrong("{}", &[&mistake]))?;
+    let first = if end == End::Separator { index + 1 } else { index };
     match (settings.task, arguments.get(first)) {
-        (Task::Run, Some(_)) => Ok(Request::Command(first)),
         (Task::Run, None) => Err(wrong("COMMAND: missing (see sexton --help)", &[])),
-        (Task::Pause, None) => Ok(Request::Pause),
-        (Task::Zombies(max), None) => Ok(Request::Zombies(max)),
-        (Task::Install(target), None) => Ok(Request::Install(target)),
+        (Task::Run | Task::Print(_), _) | (_, None) => Ok(first),
         (_, Some(word)) => Err(wrong("{}: no COMMAND goes with that option", &[&Word(word.to_bytes())])),
     }
 }
