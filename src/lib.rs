@@ -114,6 +114,7 @@ pub fn run(arguments: Arguments, environment: Environment) -> u8 {
 
 /// Starts the command, and looks after it until it has ended. Without one it only reaps,
 /// until TERM or INT.
+#[inline(never)]
 fn serve(settings: &Settings, dialect: Dialect, command: Option<&Command>, log: &Log) -> Result<Status, u8> {
     let own_pid = getpid();
     adopt_orphans(settings, dialect, own_pid, log);

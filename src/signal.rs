@@ -8,10 +8,11 @@
 
 use std::ffi::c_int;
 
-use signal_hook::low_level::signal_name;
+use signal_hook::consts::*;
 
 use crate::message::{Line, Show};
 use crate::number;
+use crate::packed::{Packed, packed_size};
 
 /// The first real-time signal that programs use. The kernel has 32 and 33 as
 /// well, which C libraries keep to themselves (`signal(7)`); what they then call
@@ -90,14 +91,8 @@ impl Signal {
         if let Some(offset) = strip_prefix_ignoring_case(name, b"RTMAX") {
             return Self::real_time(RTMAX, offset, b'-');
         }
-        for alias in ALIASES {
-            if equal_ignoring_case(name, alias.name) {
-                return Some(alias.signal);
-            }
-        }
-        (1..RTMIN)
-            .map(Self)
-            .find(|signal| signal.name().is_some_and(|known| equal_ignoring_case(name, known)))
+        let (number, _) = NAMES.find(|_, known| equal_ignoring_case(name, known))?;
+        Some(Self(number))
     }
 
     /// RTMIN or RTMAX, moved into the range between them by a signed number.
@@ -116,17 +111,6 @@ impl Signal {
         };
         Self::new(c_int::try_from(number).ok()?)
     }
-
-    /// The name of a signal that is not a real-time one, without `SIG`.
-    fn name(self) -> Option<&'static [u8]> {
-        let known = match self.number() {
-            // Two that signal-hook does not name, as not every Unix has them.
-            libc::SIGSTKFLT => "SIGSTKFLT",
-            libc::SIGPWR => "SIGPWR",
-            number => signal_name(number)?,
-        };
-        known.as_bytes().strip_prefix(b"SIG")
-    }
 }
 
 /// Prints the name that [`Signal::parse`] reads: `SIGTERM`, `SIGRTMIN+3`, and
@@ -139,7 +123,7 @@ impl Show for Signal {
             // Counted from the nearer end, as `kill -l` does.
             number @ RTMIN..=49 => ("SIGRTMIN+", number - RTMIN),
             number @ 50..RTMAX => ("SIGRTMAX-", RTMAX - number),
-            number => match self.name() {
+            number => match NAMES.word(number) {
                 Some(name) => {
                     line.text("SIG");
                     return line.bytes(name);
@@ -154,17 +138,24 @@ impl Show for Signal {
     }
 }
 
-/// Second names of the same signals (`signal(7)`).
-const ALIASES: [Alias; 3] = [
-    Alias { name: b"CLD", signal: Signal::CHLD },
-    Alias { name: b"IOT", signal: Signal::ABRT },
-    Alias { name: b"POLL", signal: Signal(libc::SIGIO as u8) },
-];
-
-struct Alias {
-    name: &'static [u8],
-    signal: Signal,
+/// The names of signals without their `SIG`, by number.
+macro_rules! names {
+    ($($signal:path => $name:literal)*) => { &[$(($signal as u8, $name)),*] };
 }
+
+static NAMES: Packed<{ packed_size(KNOWN) }> = Packed::new(KNOWN);
+
+/// Those of `signal(7)`, of which each signal prints the first. Two are not signal-hook's, as
+/// not every Unix has them.
+const KNOWN: &[(u8, &str)] = names! {
+    SIGHUP => "HUP" SIGINT => "INT" SIGQUIT => "QUIT" SIGILL => "ILL" SIGTRAP => "TRAP"
+    SIGABRT => "ABRT" SIGBUS => "BUS" SIGFPE => "FPE" SIGKILL => "KILL" SIGUSR1 => "USR1"
+    SIGSEGV => "SEGV" SIGUSR2 => "USR2" SIGPIPE => "PIPE" SIGALRM => "ALRM" SIGTERM => "TERM"
+    libc::SIGSTKFLT => "STKFLT" SIGCHLD => "CHLD" SIGCONT => "CONT" SIGSTOP => "STOP"
+    SIGTSTP => "TSTP" SIGTTIN => "TTIN" SIGTTOU => "TTOU" SIGURG => "URG" SIGXCPU => "XCPU"
+    SIGXFSZ => "XFSZ" SIGVTALRM => "VTALRM" SIGPROF => "PROF" SIGWINCH => "WINCH" SIGIO => "IO"
+    libc::SIGPWR => "PWR" SIGSYS => "SYS" SIGABRT => "IOT" SIGCHLD => "CLD" SIGIO => "POLL"
+};
 
 fn strip_prefix_ignoring_case<'a>(word: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = word.split_at_checked(prefix.len())?;
@@ -196,6 +187,15 @@ mod tests {
             [("HUP", 1), ("IOT", 6), ("CLD", 17), ("STKFLT", 16), ("POLL", 29), ("PWR", 30), ("SYS", 31)]
         {
             assert_eq!(parse(word), Some(number), "{word}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_signal_hook() {
+        for number in 1..=31 {
+            if let Some(name) = signal_hook::low_level::signal_name(number) {
+                assert_eq!(shown(&Signal::new(number).unwrap()), name.as_bytes());
+            }
         }
     }
 
