@@ -105,6 +105,7 @@ impl Supervisor<'_> {
         for signal in before.iter() {
             self.pass_on(signal, &mut progress);
         }
+        sys::give_back_code();
         loop {
             let found = self.drain(&progress, report.as_deref_mut())?;
             if let Some(status) = found.ended {
@@ -287,6 +288,7 @@ impl Supervisor<'_> {
 
     /// The same with a look at who it is before it is reaped, as there is no telling
     /// afterwards.
+    #[inline(never)]
     fn reap_and_tell(
         &self,
         running: Option<Pid>,

@@ -657,9 +657,23 @@ pub fn spawn_sharing_memory<F: FnMut() -> u8>(f: &mut F) -> Result<Pid, Errno> {
         let pid = Errno::result(pid)?;
         // Nobody uses it any more: give its pages back. Where pages are larger
         // than its alignment this may fail, at no harm.
-        libc::madvise(bottom.cast(), Stack::SIZE, libc::MADV_DONTNEED);
+        libc::syscall(libc::SYS_madvise, bottom, Stack::SIZE, libc::MADV_DONTNEED);
         Ok(Pid::from_raw(pid))
     }
+}
+
+/// Gives back the memory of this program's own code and constants, as far as the linker put
+/// those before the end of the code. Nobody writes to them: what is needed once more comes
+/// from the file again. Now the start is over, that is little.
+pub fn give_back_code() {
+    unsafe extern "C" {
+        static __executable_start: u8;
+        static etext: u8;
+    }
+    let (start, end) = (&raw const __executable_start, &raw const etext);
+    let length = end.addr().saturating_sub(start.addr());
+    // SAFETY: the linker defines both. A page with code on it holds nothing that is written.
+    unsafe { libc::syscall(libc::SYS_madvise, start, length, libc::MADV_DONTNEED) };
 }
 
 /// Executes a program with the arguments from `first` on. Returns only where that
