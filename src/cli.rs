@@ -236,8 +236,10 @@ impl Spec {
         lines.filter_map(move |line| Self::of(line, *acts.next()?))
     }
 
-    fn find(wanted: &dyn Fn(&Self) -> bool) -> Result<Self, &'static str> {
-        Self::all().find(wanted).ok_or(UNKNOWN)
+    /// What goes with the option that has this letter or, without one, this long name.
+    fn find(short: Option<u8>, long: &[u8]) -> Result<(Value, Act), &'static str> {
+        let wanted = |spec: &Self| if short.is_some() { spec.short == short } else { spec.long == long };
+        Self::all().find(wanted).map(|spec| (spec.value, spec.act)).ok_or(UNKNOWN)
     }
 }
 
@@ -314,11 +316,11 @@ impl<'a> Reader<'a, '_> {
     fn long_option(&mut self, word: &'a [u8]) -> Result<(), &'static str> {
         let (name, attached) = split_once(word, b'=');
         self.begin("--", name);
-        let spec = Spec::find(&|spec| spec.long == name)?;
-        if spec.value == Value::None && attached.is_some() {
+        let (takes, act) = Spec::find(None, name)?;
+        if takes == Value::None && attached.is_some() {
             return Err("takes no value");
         }
-        self.apply(spec, attached)
+        self.apply(takes, act, attached)
     }
 
     /// A bundle of letters, the last of which may be followed by its value.
@@ -329,27 +331,27 @@ impl<'a> Reader<'a, '_> {
             self.begin("-", letter);
             // tini has -l for its license, others have -L.
             let short = if letter == b"L" { Some(b'l') } else { letter.first().copied() };
-            let spec = Spec::find(&|spec| spec.short.is_some() && spec.short == short)?;
-            let (attached, next) = match (spec.value, rest) {
+            let (takes, act) = Spec::find(short, b"")?;
+            let (attached, next) = match (takes, rest) {
                 (Value::Required, [_, ..]) => (Some(rest), [].as_slice()),
                 (Value::Optional, [b'=', value @ ..]) => (Some(value), [].as_slice()),
                 _ => (None, rest),
             };
-            self.apply(spec, attached)?;
+            self.apply(takes, act, attached)?;
             bundle = next;
         }
         Ok(())
     }
 
-    fn apply(&mut self, spec: Spec, attached: Option<&'a [u8]>) -> Result<(), &'static str> {
-        let value = match (spec.value, attached) {
+    fn apply(&mut self, takes: Value, act: Act, attached: Option<&'a [u8]>) -> Result<(), &'static str> {
+        let value = match (takes, attached) {
             (Value::Required, None) => (self.words)().ok_or("needs a value")?,
             (_, attached) => attached.unwrap_or_default(),
         };
         self.value = Some(value);
         let time = || number::duration(value).ok_or("not a time (10, 1.5s, 250ms, 2m, 1h)");
         let settings = &mut *self.settings;
-        match spec.act {
+        match act {
             Act::Scope(scope) => settings.scope = scope,
             Act::Rewrite => settings.rewrites.add(value)?,
             Act::ParentDeathSignal => {

@@ -75,21 +75,19 @@ pub fn not_executed(reason: Errno) -> u8 {
 
 /// A set of exit codes.
 #[derive(Default)]
-pub struct ExitCodes([u128; 2]);
+pub struct ExitCodes([u8; 32]);
 
 impl ExitCodes {
     /// Adds a code.
     pub fn insert(&mut self, code: u8) {
-        let [low, high] = &mut self.0;
-        let half = if code < 128 { low } else { high };
-        *half |= 1 << (code % 128);
+        if let Some(eight) = self.0.get_mut(usize::from(code / 8)) {
+            *eight |= 1 << (code % 8);
+        }
     }
 
     /// Whether a code is in it.
     pub fn contains(&self, code: u8) -> bool {
-        let [low, high] = self.0;
-        let half = if code < 128 { low } else { high };
-        half >> (code % 128) & 1 == 1
+        self.0.get(usize::from(code / 8)).is_some_and(|eight| eight >> (code % 8) & 1 == 1)
     }
 }
 

@@ -74,12 +74,28 @@ impl Line {
         }
     }
 
+    /// Appends an item in a column of its own: with spaces before it, or behind it.
+    pub fn add_column(&mut self, width: usize, side: Side, item: &dyn Show) {
+        let mut alone = Self::new();
+        item.show(&mut alone);
+        if side == Side::Left {
+            self.bytes(alone.as_bytes());
+        }
+        for _ in alone.length..width {
+            self.text(" ");
+        }
+        if side == Side::Right {
+            self.bytes(alone.as_bytes());
+        }
+    }
+
     /// Appends a number in decimal.
     pub fn number(&mut self, number: u64) {
         self.bytes(Decimal::new(number).as_bytes());
     }
 
     /// All of it.
+    #[inline(never)]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
     }
@@ -89,6 +105,15 @@ impl Line {
         self.length = self.length.min(Self::LONGEST - 1);
         self.text("\n");
     }
+}
+
+/// Of a column, where an item stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// As words do.
+    Left,
+    /// As numbers do.
+    Right,
 }
 
 impl Show for &str {
@@ -112,40 +137,6 @@ impl Show for Pid {
 impl Show for u64 {
     fn show(&self, line: &mut Line) {
         line.number(*self);
-    }
-}
-
-/// Something in a column of a table.
-pub struct Padded<'a> {
-    width: usize,
-    item: &'a dyn Show,
-    before: bool,
-}
-
-impl<'a> Padded<'a> {
-    /// With spaces before it.
-    pub fn left(width: usize, item: &'a dyn Show) -> Self {
-        Self { width, item, before: true }
-    }
-
-    /// With spaces behind it.
-    pub fn right(width: usize, item: &'a dyn Show) -> Self {
-        Self { width, item, before: false }
-    }
-}
-
-impl Show for Padded<'_> {
-    fn show(&self, line: &mut Line) {
-        let mut alone = Line::new();
-        self.item.show(&mut alone);
-        let spaces = || (alone.length..self.width).map(|_| " ");
-        if self.before {
-            spaces().for_each(|space| line.text(space));
-        }
-        line.bytes(alone.as_bytes());
-        if !self.before {
-            spaces().for_each(|space| line.text(space));
-        }
     }
 }
 

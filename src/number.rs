@@ -76,6 +76,7 @@ impl Decimal {
         written
     }
 
+    #[inline(never)]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.digits.get(self.start..).unwrap_or_default()
     }

@@ -4,6 +4,7 @@
 
 use std::ffi::CStr;
 
+use crate::sys;
 use crate::text::split;
 
 /// A path of at most `SIZE` bytes, the zero included.
@@ -40,7 +41,7 @@ fn join<'a>(bytes: &'a mut [u8], parts: &[&[u8]]) -> Option<&'a CStr> {
         }
     }
     *bytes.get_mut(length)? = 0;
-    CStr::from_bytes_with_nul(bytes.get(..=length)?).ok()
+    sys::c_string(bytes.get(..=length)?)
 }
 
 /// What stands behind the last slash.

@@ -5,7 +5,7 @@
 use nix::unistd::Pid;
 
 use crate::exit::Status;
-use crate::message::{Level, Line, Log, Padded, Seconds, Show, Tenths, Word};
+use crate::message::{Level, Line, Log, Seconds, Show, Side, Tenths, Word};
 use crate::procfs::{Process, Stat};
 use crate::sys::Usage;
 use crate::text::split_once;
@@ -119,14 +119,16 @@ impl Report {
             log.say(Level::Problem, "no orphans", &[]);
             return;
         }
+        let row =
+            |name: &[u8], entry: &Entry| log.say(Level::Problem, "{}", &[&Row { name: Word(name), entry }]);
         log.say(Level::Problem, HEADING, &[]);
         while let Some(entry) = self.most() {
-            log.say(Level::Problem, "{}", &[&Row { name: Word(entry.name()), entry: &entry }]);
+            row(entry.name(), &entry);
         }
         if self.others.count > 0 {
-            log.say(Level::Problem, "{}", &[&Row { name: Word(b"(others)"), entry: &self.others }]);
+            row(b"(others)", &self.others);
         }
-        log.say(Level::Problem, "{}", &[&Row { name: Word(b"total"), entry: &total }]);
+        row(b"total", &total);
     }
 
     /// Takes the entry with the highest count; of several, the one that was there first.
@@ -151,11 +153,11 @@ struct Row<'a> {
 
 impl Show for Row<'_> {
     fn show(&self, line: &mut Line) {
-        Padded::right(15, &self.name).show(line);
-        Padded::left(11, &self.entry.count).show(line);
-        Padded::left(9, &self.entry.killed).show(line);
-        Padded::left(14, &Seconds(self.entry.usage.cpu)).show(line);
-        Padded::left(14, &Memory(self.entry.usage.max_rss)).show(line);
+        line.add_column(15, Side::Left, &self.name);
+        line.add_column(11, Side::Right, &self.entry.count);
+        line.add_column(9, Side::Right, &self.entry.killed);
+        line.add_column(14, Side::Right, &Seconds(self.entry.usage.cpu));
+        line.add_column(14, Side::Right, &Memory(self.entry.usage.max_rss));
     }
 }
 

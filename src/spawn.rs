@@ -17,7 +17,7 @@ use crate::number::{Decimal, decimal};
 use crate::path::LongPath;
 use crate::sys::{self, Arguments, Environment, SignalMask};
 use crate::terminal::{Place, Problem};
-use crate::text::split;
+use crate::text::{split, split_once};
 
 /// What the command is given.
 pub struct Command {
@@ -98,7 +98,7 @@ impl Command {
         if name.to_bytes().is_empty() {
             return Errno::ENOENT;
         }
-        if name.to_bytes().contains(&b'/') {
+        if has_slash(name) {
             return self.try_file(name);
         }
         let path = self.environment.get("PATH").unwrap_or(DEFAULT_PATH);
@@ -134,8 +134,12 @@ impl Command {
 
     fn exists(&self, reason: Errno) -> bool {
         let name = self.name();
-        reason == Errno::ENOENT && name.to_bytes().contains(&b'/') && access(name, AccessFlags::F_OK).is_ok()
+        reason == Errno::ENOENT && has_slash(name) && access(name, AccessFlags::F_OK).is_ok()
     }
+}
+
+fn has_slash(name: &CStr) -> bool {
+    split_once(name.to_bytes(), b'/').1.is_some()
 }
 
 /// Where commands are sought without a `PATH`: what container engines set it to.
