@@ -85,6 +85,7 @@ impl Running {
             command.args(["--user", "--map-root-user"]);
         }
         command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(&init.path).arg("--");
+        as_in_a_container(&mut command);
         command.arg(std::env::current_exe().expect("a path")).arg("--play").args(role);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut unshare = command.spawn().expect("unshare");
@@ -107,6 +108,13 @@ impl Running {
     }
 }
 
+/// Gives a command the environment that an engine gives: a larger one takes more of the
+/// stack's pages, of whichever init.
+fn as_in_a_container(command: &mut Command) {
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    command.env_clear().envs([("PATH", path), ("HOSTNAME", "0123456789ab"), ("HOME", "/root")]);
+}
+
 /// A number that /proc has of a process.
 fn field(process: i32, file: &str, name: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{process}/{file}")).expect("proc");
@@ -123,6 +131,7 @@ fn crowd(init: &Init, count: usize) -> u64 {
     let start = |_| {
         let mut command = Command::new(&init.path);
         command.args(["--", "/bin/sleep", "1000"]).stdin(Stdio::null()).stderr(Stdio::null());
+        as_in_a_container(&mut command);
         command.spawn().expect("a start")
     };
     let mut all: Vec<Child> = (0..count).map(start).collect();
