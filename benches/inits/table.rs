@@ -44,9 +44,9 @@ pub(crate) fn page(table: &str) -> String {
         Made by `cargo bench`: all in one run, in turns, each as PID 1 of a PID namespace of its own, but for the starts,\n\
         which are those of an ordinary process. Times are ratios to sexton's, as machines differ and are noisy: below 1\n\
         is faster than sexton. What a start takes is counted from before it to after the end of `true`, less what `true`\n\
-        takes alone. A storm is that many orphans that end at once. Memory is with an environment as engines give it; what many\n\
-        at once have in memory is their proportional shares and page tables. The others are whatever packages of them the\n\
-        machine has; sexton (dist) is the binary that `scripts/release` makes.\n\n\
+        takes alone. A storm is that many orphans that end at once. Memory is the median of nine starts, with an\n\
+        environment as engines give it; what many at once have of it is their proportional shares and page tables. The\n\
+        others are whatever packages of them the machine has; sexton (dist) is the binary that `scripts/release` makes.\n\n\
         ![the same as a picture](benchmark.svg)\n\n{table}\n"
     )
 }
