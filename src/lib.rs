@@ -101,7 +101,6 @@ pub fn run(arguments: Arguments, environment: Environment) -> u8 {
     let command = Command { arguments, first, environment, mask, sigchld_ignored };
     let code = match serve(&settings, dialect, runs.then_some(&command), &log) {
         Ok(status) => {
-            log.say(Level::Debug, "the command {}", &[&status]);
             if settings.mirror && getpid() != INIT && !settings.remapped.contains(status.exit_code()) {
                 mirror(status);
             }
@@ -113,7 +112,7 @@ pub fn run(arguments: Arguments, environment: Environment) -> u8 {
 }
 
 /// Starts the command, and looks after it until it has ended. Without one it only reaps,
-/// until TERM or INT.
+/// until TERM or INT. (Not inlined: it is smaller than with what [`run`] holds at hand.)
 #[inline(never)]
 fn serve(settings: &Settings, dialect: Dialect, command: Option<&Command>, log: &Log) -> Result<Status, u8> {
     let own_pid = getpid();
@@ -123,6 +122,7 @@ fn serve(settings: &Settings, dialect: Dialect, command: Option<&Command>, log: 
 
     let placement = dialect.placement(settings.scope);
     let (mut pid, mut job, mut before) = (None, Job::none(own_pid), SignalSet::EMPTY);
+    let mut ways = Ways::default();
     if let Some(command) = command {
         let (place, problem) = Place::prepare(own_pid, placement);
         tell_problem(problem, log);
@@ -135,6 +135,11 @@ fn serve(settings: &Settings, dialect: Dialect, command: Option<&Command>, log: 
         pid = Some(started.pid);
         before = place.signals;
         job = place.into_job(own_pid, started.pid, placement);
+        ways = Ways {
+            same_group: placement == Placement::OurGroup,
+            suspends_itself: dialect.suspends_itself(),
+            ends_the_group: dialect.ends_the_group(settings.scope),
+        };
     }
     settle();
 
@@ -148,16 +153,14 @@ fn serve(settings: &Settings, dialect: Dialect, command: Option<&Command>, log: 
         plan: &settings.plan,
         job,
         warn_on_reap: settings.warn_on_reap,
-        ways: Ways {
-            same_group: placement == Placement::OurGroup,
-            suspends_itself: pid.is_some() && dialect.suspends_itself(),
-            ends_the_group: dialect.ends_the_group(settings.scope),
-        },
+        ways,
         last_signal: LastSignal::new(last_words.is_some()),
         log,
     };
     let status = look_after(&supervisor, before, settings)?;
-    if let (Some(file), Some(command), Some(pid)) = (&last_words, command, pid)
+    let (Some(command), Some(pid)) = (command, pid) else { return Ok(status) };
+    log.say(Level::Debug, "the command {}", &[&status]);
+    if let Some(file) = &last_words
         && settings.is_failure(status.exit_code())
     {
         let words = LastWords {

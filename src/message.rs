@@ -94,7 +94,7 @@ impl Line {
         self.bytes(Decimal::new(number).as_bytes());
     }
 
-    /// All of it.
+    /// All of it. (Not inlined, as its callers are many.)
     #[inline(never)]
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()

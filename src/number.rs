@@ -76,6 +76,7 @@ impl Decimal {
         written
     }
 
+    /// What was written. (Not inlined, as its callers are many.)
     #[inline(never)]
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.digits.get(self.start..).unwrap_or_default()

@@ -25,6 +25,7 @@ pub(crate) struct Pieces<'a> {
 impl<'a> Iterator for Pieces<'a> {
     type Item = &'a [u8];
 
+    // Once, as said above.
     #[inline(never)]
     fn next(&mut self) -> Option<&'a [u8]> {
         let (piece, rest) = split_once(self.rest?, self.separator);

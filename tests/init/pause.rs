@@ -2,11 +2,14 @@
 
 use std::io::pipe;
 
-use crate::support::{Init, complaint, kill, leave_orphans, play, process, sexton, shell, wait_until, words};
+use crate::support::{
+    Init, Screen, complaint, kill, leave_orphans, play, process, sexton, shell, wait_until, words,
+};
 
 crate::tests![
     new it_runs_without_a_command,
     new it_waits_for_term_or_int,
+    new ctrl_c_ends_it_under_every_name,
     new nothing_else_ends_it,
     new it_reaps_what_is_not_its_own,
     new it_takes_a_grace_period,
@@ -34,6 +37,18 @@ fn it_waits_for_term_or_int() {
             assert_eq!(running.status().code(), Some(0));
             assert_eq!(running.stderr.rest(), b"");
         }
+    }
+}
+
+/// There is no command that would have been interrupted as well.
+fn ctrl_c_ends_it_under_every_name() {
+    for name in ["sexton", "tini", "dumb-init", "catatonit"] {
+        let mut screen = Screen::new();
+        let init = Init::pid1(&["-cP"]).called(name).given(&screen.on("012"));
+        let mut running = init.start(NOTHING);
+        wait_until("it sleeps", || running.is_idle());
+        screen.types("\x03");
+        assert_eq!(running.status().code(), Some(0), "{name}");
     }
 }
 
