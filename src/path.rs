@@ -17,14 +17,11 @@ pub type LongPath = Path<{ libc::PATH_MAX as usize }>;
 
 impl<const SIZE: usize> Default for Path<SIZE> {
     fn default() -> Self {
-        Self::EMPTY
+        Self { bytes: [0; SIZE] }
     }
 }
 
 impl<const SIZE: usize> Path<SIZE> {
-    /// No path.
-    pub const EMPTY: Self = Self { bytes: [0; SIZE] };
-
     /// Makes it of these parts, joined. None where they are too long, or hold a zero.
     pub fn join(&mut self, parts: &[&[u8]]) -> Option<&CStr> {
         join(&mut self.bytes, parts)

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Pid, access, getpid};
 
 use crate::number::{Decimal, decimal};
-use crate::path::LongPath;
+use crate::path::{LongPath, Path};
 use crate::sys::{self, Arguments, Environment, SignalMask};
 use crate::terminal::{Place, Problem};
 use crate::text::{split, split_once};
@@ -169,7 +169,10 @@ impl ListenPid {
     /// the same process by another number, is optional and goes.
     fn name_this_process(environment: Environment, index: usize) {
         let pid = Decimal::new(u64::from(getpid().as_raw().unsigned_abs()));
-        environment.replace(index, &[b"LISTEN_PID=", pid.as_bytes()]);
+        let mut entry = Path::<32>::default();
+        if let Some(entry) = entry.join(&[b"LISTEN_PID=", pid.as_bytes()]) {
+            environment.replace(index, entry);
+        }
         environment.remove("LISTEN_PIDFDID");
     }
 }

@@ -18,7 +18,6 @@ use nix::unistd::{Pid, read, write};
 
 use crate::exit::Status;
 use crate::number::Nanoseconds;
-use crate::path::Path;
 use crate::signal::Signal;
 use crate::text::split_once;
 
@@ -95,16 +94,21 @@ impl Environment {
         self.find(name).map(|(_, value)| value)
     }
 
-    /// Puts `parts`, joined, in place of the entry that [`Self::find`] found. There
-    /// is one place to compose it in, so this can hold for one entry at a time.
-    /// What does not fit is left as it was.
-    pub fn replace(self, index: usize, parts: &[&[u8]]) {
+    /// Puts a copy of `entry` in place of the one that [`Self::find`] found. There is
+    /// one place to keep it in, so this can hold for one entry at a time. Where it does
+    /// not fit, the old one stays.
+    pub fn replace(self, index: usize, entry: &CStr) {
+        let bytes = entry.to_bytes_with_nul();
         // SAFETY: there is one thread, and a child that shares our memory runs
         // only while we are suspended; nobody else has a reference to the place.
         // `find` stops before the vector's null pointer.
         unsafe {
-            if let Some(entry) = (*COMPOSED.0.get()).join(parts) {
-                *self.vector.add(index) = entry.as_ptr().cast_mut();
+            let place = &mut *ENTRY.0.get();
+            if bytes.len() <= place.len() {
+                for (to, from) in place.iter_mut().zip(bytes) {
+                    *to = *from;
+                }
+                *self.vector.add(index) = place.as_mut_ptr().cast();
             }
         }
     }
@@ -136,13 +140,13 @@ pub fn c_string(bytes: &[u8]) -> Option<&CStr> {
     Some(unsafe { CStr::from_bytes_with_nul_unchecked(bytes) })
 }
 
-/// Where [`Environment::replace`] composes an entry: `LISTEN_PID=` and a PID fit.
-struct Composed(UnsafeCell<Path<32>>);
+/// Where [`Environment::replace`] keeps an entry: `LISTEN_PID=` and a PID fit.
+struct Entry(UnsafeCell<[u8; 32]>);
 
 // SAFETY: there is one thread; see `Environment::replace`.
-unsafe impl Sync for Composed {}
+unsafe impl Sync for Entry {}
 
-static COMPOSED: Composed = Composed(UnsafeCell::new(Path::EMPTY));
+static ENTRY: Entry = Entry(UnsafeCell::new([0; 32]));
 
 /// The path by which this program was executed, as the kernel tells each program
 /// (AT_EXECFN in `getauxval(3)`).
