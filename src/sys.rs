@@ -676,8 +676,9 @@ pub fn spawn_sharing_memory<F: FnMut() -> u8>(f: &mut F) -> Result<Pid, Errno> {
 }
 
 /// Gives back the memory of this program's own code and constants, as far as the linker put
-/// those before the end of the code. Nobody writes to them: what is needed once more comes
-/// from the file again. Now the start is over, that is little.
+/// those before the end of the code. Nobody writes to them, but for a debugger, whose
+/// breakpoints go: what is needed once more comes from the file again. Now the start is over,
+/// that is little.
 pub fn give_back_code() {
     unsafe extern "C" {
         static __executable_start: u8;
