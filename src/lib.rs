@@ -245,7 +245,7 @@ fn read_options(
         FAILED
     };
     let value = environment.get(cli::VARIABLE).unwrap_or_default();
-    settings.read_variable(value).map_err(|mistake| wrong("SEXTON_OPTIONS: {}", &[&mistake]))?;
+    settings.read_variable(value).map_err(|mistake| wrong("{}: {}", &[&cli::VARIABLE, &mistake]))?;
     let mut index = 0;
     let mut next_word = || {
         index += 1;

@@ -208,8 +208,8 @@ impl Log {
         Self { verbosity, dropped: Cell::new(0) }
     }
 
-    /// Says `sexton: ` and the text, with the items in it, in one line, if `level` is asked for and
-    /// standard error takes it at once.
+    /// Says `sexton: ` and the text, with the items in it, in one line, if `level` is asked
+    /// for and standard error takes it at once.
     pub fn say(&self, level: Level, text: &str, items: &[&dyn Show]) {
         if level as u8 <= self.verbosity {
             self.write(text, items, Patience::None);

@@ -239,17 +239,14 @@ impl State {
 impl Show for State {
     fn show(&self, line: &mut Line) {
         let name = match self.phase {
+            Phase::Running if self.draining => return line.text("draining"),
             Phase::Running => "running",
             Phase::Delaying { .. } => "delaying",
             Phase::Stopping { .. } => "stopping",
             Phase::Killing { .. } => "killing",
             Phase::Done => return line.text("done"),
         };
-        match self.phase {
-            Phase::Running if self.draining => line.text("draining"),
-            _ if self.draining => line.add("draining, {}", &[&name]),
-            _ => line.text(name),
-        }
+        line.add(if self.draining { "draining, {}" } else { "{}" }, &[&name]);
     }
 }
 

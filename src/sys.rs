@@ -461,10 +461,9 @@ impl ProcessHandle {
     /// Takes hold of a process.
     pub fn open(process: Pid) -> Result<Self, Errno> {
         // SAFETY: has no memory effect.
-        let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0) };
-        let descriptor = Errno::result(descriptor as c_int)?;
-        // SAFETY: the kernel just made it, for us.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+        let made = unsafe { libc::syscall(libc::SYS_pidfd_open, process.as_raw(), 0) };
+        // SAFETY: that call makes one.
+        unsafe { new_descriptor(made) }.map(Self)
     }
 
     /// Sends it a signal.
@@ -754,10 +753,9 @@ pub fn standard_descriptor_that_controls(session: Pid) -> Option<OwnedFd> {
         // SAFETY: has no memory effect.
         if unsafe { libc::tcgetsid(descriptor) } == session.as_raw() {
             // SAFETY: has no memory effect.
-            let duplicate = unsafe { libc::syscall(libc::SYS_fcntl, descriptor, libc::F_DUPFD_CLOEXEC, 3) };
-            let duplicate = Errno::result(duplicate as c_int).ok()?;
-            // SAFETY: the kernel just made it, for us.
-            return Some(unsafe { OwnedFd::from_raw_fd(duplicate) });
+            let made = unsafe { libc::syscall(libc::SYS_fcntl, descriptor, libc::F_DUPFD_CLOEXEC, 3) };
+            // SAFETY: that call makes one.
+            return unsafe { new_descriptor(made) }.ok();
         }
     }
     None
@@ -866,9 +864,19 @@ pub fn close_all_but_standard() {
 pub fn open(path: &CStr, flags: OFlag, permissions: u32) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlag::O_CLOEXEC | OFlag::O_LARGEFILE;
     // SAFETY: the path ends with a zero.
-    let descriptor =
+    let made =
         unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags.bits(), permissions) };
-    let descriptor = Errno::result(descriptor as c_int)?;
+    // SAFETY: that call makes one.
+    unsafe { new_descriptor(made) }
+}
+
+/// The descriptor that a system call has made, or its failure.
+///
+/// # Safety
+///
+/// `made` must be what a call returned that makes descriptors, and be used for nothing else.
+unsafe fn new_descriptor(made: c_long) -> Result<OwnedFd, Errno> {
+    let descriptor = Errno::result(made as c_int)?;
     // SAFETY: the kernel just made it, for us.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

@@ -173,14 +173,11 @@ fn at_rest(init: &Init, effort: &Effort) -> Figures {
             wake_ups = running.field("status", "voluntary_ctxt_switches") - before;
         }
         for (found, (file, name)) in memory.iter_mut().zip(MEMORY) {
-            found.push(running.field(file, name));
+            found.push(running.field(file, name) as f64);
         }
         running.end();
     }
-    let [rss, pss, private_dirty, page_tables] = memory.map(|mut found| {
-        found.sort_unstable();
-        found[found.len() / 2]
-    });
+    let [rss, pss, private_dirty, page_tables] = memory.map(|mut found| quantile(&mut found, 0.5) as u64);
     let size = fs::metadata(&init.path).expect("the file").len();
     Figures { size, rss, pss, private_dirty, page_tables, wake_ups, ..Figures::default() }
 }
