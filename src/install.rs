@@ -12,10 +12,10 @@ use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::FsFlags;
 use nix::unistd::{AccessFlags, access, fsync, read, unlink, write};
 
-use crate::message::{Line, Show};
-use crate::number::Decimal;
-use crate::path::LongPath;
+use crate::log::{Line, Show};
 use crate::sys;
+use crate::sys::path::LongPath;
+use crate::units::Decimal;
 
 /// Why the program was not installed.
 #[derive(PartialEq, Eq, Debug)]

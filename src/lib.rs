@@ -10,70 +10,44 @@
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | [`cli`] | the options, their texts, what they add up to |
-//! | [`dialect`] | the ways of tini, dumb-init and catatonit, under their names |
-//! | [`spawn`] | starting the command |
-//! | [`supervise`] | the loop: reap, wait, forward |
-//! | [`shutdown`] | an orderly end: delay, kill-after, grace, wait-all |
-//! | [`forward`] | which signal goes on, as what, to whom |
-//! | [`terminal`] | sessions, process groups, the foreground, stopping with the command |
-//! | [`zombies`] | whose zombie it is |
-//! | [`report`] | who the orphans were |
-//! | [`termination_log`] | a container's last words |
+//! | [`cli`] | the options, and what each name sexton answers to changes |
+//! | [`supervise`] | the life of one command |
+//! | [`diagnose`] | zombies, orphans, a container's last words |
 //! | [`install`] | copying this program somewhere |
-//! | [`exit`] | how a child ended, and the exit code that says so |
-//! | [`signal`] | signals and their names |
-//! | [`procfs`] | /proc: who descends from whom |
-//! | [`path`] | paths that are composed in place |
-//! | `text` | text taken apart |
-//! | [`number`] | numbers and times, read and written |
-//! | [`reason`] | the kernel's reasons, in words |
-//! | `packed` | tables of words in few bytes |
-//! | [`message`] | what is printed, and that it never blocks |
+//! | [`log`] | what is printed, and that it never blocks |
+//! | [`units`] | numbers and times, read and written |
 //! | [`sys`] | system calls; all of the unsafe code |
 
 #![deny(unsafe_code)]
 
 pub mod cli;
-pub mod dialect;
-pub mod exit;
-pub mod forward;
+pub mod diagnose;
 pub mod install;
-pub mod message;
-pub mod number;
-mod packed;
-pub mod path;
-pub mod procfs;
-pub mod reason;
-pub mod report;
-pub mod shutdown;
-pub mod signal;
-pub mod spawn;
+pub mod log;
 pub mod supervise;
 #[allow(unsafe_code)]
 pub mod sys;
-pub mod terminal;
-pub mod termination_log;
 mod text;
-pub mod zombies;
+pub mod units;
 
 use std::ffi::CStr;
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, getpid, getppid};
 
+use cli::compat::{Dialect, Placement};
 use cli::{End, Page, Settings, Task};
-use dialect::{Dialect, Placement};
-use exit::{FAILED, Status};
-use forward::{Forwarder, INIT};
-use message::{Level, Log, Show, Word};
-use report::Report;
-use signal::Signal;
-use spawn::{Command, Failure};
+use diagnose::orphans::Report;
+use diagnose::termination::{LastWords, TerminationLog};
+use diagnose::zombies;
+use log::{Level, Log, Show, Word};
+use supervise::forward::{Forwarder, INIT};
+use supervise::job::{Job, Place, Problem};
+use supervise::spawn::{Command, Failure};
 use supervise::{LastSignal, Supervisor, Ways};
-use sys::{Arguments, Environment, SignalSet};
-use terminal::{Job, Place, Problem};
-use termination_log::{LastWords, TerminationLog};
+use sys::signal::Signal;
+use sys::wait::{FAILED, Status};
+use sys::{Arguments, Environment, SignalSet, path, wait};
 
 /// Runs sexton and returns its exit code.
 pub fn run(arguments: Arguments, environment: Environment) -> u8 {
@@ -328,7 +302,7 @@ fn tell(
             let name = Word(command.name().to_bytes());
             let text =
                 if exists { "{}: {}: the interpreter or loader that it names is missing" } else { "{}: {}" };
-            say(text, &[&name, &reason], exit::not_executed(reason))
+            say(text, &[&name, &reason], wait::not_executed(reason))
         }
     }
 }

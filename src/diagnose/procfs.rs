@@ -12,12 +12,12 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 
-use crate::message::{Line, Show, Word};
-use crate::number::{self, Decimal, Nanoseconds, decimal};
-use crate::path::Path;
-use crate::signal::Signal;
+use crate::log::{Line, Show, Word};
+use crate::sys::path::Path;
+use crate::sys::signal::Signal;
 use crate::sys::{self, ProcessHandle};
 use crate::text::{split, split_once, value_of};
+use crate::units::{self, Decimal, Nanoseconds, decimal};
 
 /// Sends signals to every descendant of `ancestor` that is `meant`, whatever process
 /// group or session it escaped to, and to nobody else. ENOSYS where /proc cannot tell
@@ -175,7 +175,7 @@ impl<'a> Stat<'a> {
         let parent = i32::try_from(decimal(fields.next()?)?).ok()?;
         // The 20th field of all, and the 22nd.
         let threads = fields.nth(15).and_then(decimal).unwrap_or(0);
-        let ticks = fields.nth(1).and_then(number::decimal_64).unwrap_or(0);
+        let ticks = fields.nth(1).and_then(units::decimal_64).unwrap_or(0);
         Some(Self {
             name: stat.get(open + 1..close)?,
             state,

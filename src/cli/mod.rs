@@ -3,17 +3,19 @@
 
 #![forbid(unsafe_code)]
 
+pub mod compat;
+
 use nix::errno::Errno;
 
-use crate::dialect::Dialect;
-use crate::exit::ExitCodes;
-use crate::forward::{Rewrites, Scope};
-use crate::message::{Level, Line, Show, Word, print};
-use crate::number;
-use crate::shutdown::Plan;
-use crate::signal::Signal;
+use crate::cli::compat::Dialect;
+use crate::log::{Level, Line, Show, Word, print};
+use crate::supervise::forward::{Rewrites, Scope};
+use crate::supervise::shutdown::Plan;
 use crate::sys;
+use crate::sys::signal::Signal;
+use crate::sys::wait::ExitCodes;
 use crate::text::{split, split_once};
+use crate::units;
 
 /// The environment variable with options that are read before those of the
 /// command line.
@@ -349,7 +351,7 @@ impl<'a> Reader<'a, '_> {
             (_, attached) => attached.unwrap_or_default(),
         };
         self.value = Some(value);
-        let time = || number::duration(value).ok_or("not a time (10, 1.5s, 250ms, 2m, 1h)");
+        let time = || units::duration(value).ok_or("not a time (10, 1.5s, 250ms, 2m, 1h)");
         let settings = &mut *self.settings;
         match act {
             Act::Scope(scope) => settings.scope = scope,
@@ -360,7 +362,7 @@ impl<'a> Reader<'a, '_> {
             Act::Subreaper => settings.adopt = true,
             Act::Mirror => settings.mirror = true,
             Act::RemapExit => {
-                let code = number::decimal(value).and_then(|code| u8::try_from(code).ok());
+                let code = units::decimal(value).and_then(|code| u8::try_from(code).ok());
                 settings.remapped.insert(code.ok_or("not an exit code (0-255)")?);
             }
             Act::Delay => settings.plan.delay = time()?,
@@ -371,7 +373,7 @@ impl<'a> Reader<'a, '_> {
             Act::WarnOnReap => settings.warn_on_reap = true,
             Act::Report => settings.report = true,
             Act::Zombies => {
-                let max = if attached.is_none() { Some(0) } else { number::decimal(value) };
+                let max = if attached.is_none() { Some(0) } else { units::decimal(value) };
                 settings.task = Task::Zombies(max.ok_or("not a number of zombies")?);
             }
             Act::TerminationLog => match value {
@@ -402,7 +404,7 @@ impl Page {
                 let version = concat!("{} ", env!("CARGO_PKG_VERSION"), env!("SEXTON_COMMIT"));
                 print(version, &[&dialect.version_prefix()])
             }
-            Page::License => sys::write_to_stdout(include_bytes!("../LICENSE")),
+            Page::License => sys::write_to_stdout(include_bytes!("../../LICENSE")),
         }
     }
 }
@@ -410,7 +412,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::shown;
+    use crate::log::shown;
     use proptest::prelude::*;
 
     /// The settings, where the options ended, and how many words were taken.

@@ -14,10 +14,10 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, setpgid, setsid, tcgetpgrp, tcsetpgrp};
 
-use crate::dialect::Placement;
-use crate::forward::INIT;
-use crate::procfs;
-use crate::signal::Signal;
+use crate::cli::compat::Placement;
+use crate::diagnose::procfs;
+use crate::supervise::forward::INIT;
+use crate::sys::signal::Signal;
 use crate::sys::{self, Received};
 
 /// The place that is kept for the command, from before its start.

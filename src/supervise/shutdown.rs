@@ -9,9 +9,9 @@
 
 #![forbid(unsafe_code)]
 
-use crate::message::{Line, Show};
-use crate::number::Nanoseconds;
-use crate::signal::Signal;
+use crate::log::{Line, Show};
+use crate::sys::signal::Signal;
+use crate::units::Nanoseconds;
 
 /// A moment on the monotonic clock (`CLOCK_MONOTONIC` in `clock_gettime(2)`): it
 /// goes on while we are stopped, and stands still while the machine is suspended.
@@ -253,7 +253,7 @@ impl Show for State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::shown;
+    use crate::log::shown;
 
     const fn seconds(seconds: u64) -> Nanoseconds {
         seconds * 1_000_000_000

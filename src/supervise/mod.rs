@@ -3,22 +3,27 @@
 
 #![forbid(unsafe_code)]
 
+pub mod forward;
+pub mod job;
+pub mod shutdown;
+pub mod spawn;
+
 use std::cell::Cell;
 use std::mem;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use crate::exit::Status;
-use crate::forward::{Forwarder, Rewrites, is_for_the_command};
-use crate::message::{Level, Log};
-use crate::number::Nanoseconds;
-use crate::procfs::{STAT, Stat};
-use crate::report::{Orphan, Report};
-use crate::shutdown::{self, Action, Event, Moment, Phase, Plan, State};
-use crate::signal::Signal;
+use crate::diagnose::orphans::{Orphan, Report};
+use crate::diagnose::procfs::{STAT, Stat};
+use crate::log::{Level, Log};
+use crate::supervise::forward::{Forwarder, Rewrites, is_for_the_command};
+use crate::supervise::job::Job;
+use crate::supervise::shutdown::{Action, Event, Moment, Phase, Plan, State, is_request};
+use crate::sys::signal::Signal;
+use crate::sys::wait::Status;
 use crate::sys::{self, Received, SignalSet};
-use crate::terminal::Job;
+use crate::units::Nanoseconds;
 
 /// Whom the loop looks after, and how.
 pub struct Supervisor<'a> {
@@ -44,7 +49,7 @@ pub struct Supervisor<'a> {
     pub log: &'a Log,
 }
 
-/// Ways that sexton has under some names only (see [`crate::dialect`]).
+/// Ways that sexton has under some names only (see [`crate::cli::compat`]).
 #[derive(Clone, Copy, Default)]
 pub struct Ways {
     /// The command is in our process group.
@@ -179,7 +184,7 @@ impl Supervisor<'_> {
     /// Passes a signal on that is meant for the command.
     fn pass_on(&self, received: Signal, progress: &mut Progress) {
         let Some(signal) = self.rewrites.apply(received) else { return };
-        if shutdown::is_request(received, signal) {
+        if is_request(received, signal) {
             self.happened(Event::Request(signal), progress);
         } else {
             self.forward(signal, progress);

@@ -13,11 +13,11 @@ use std::ffi::CStr;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Pid, access, getpid};
 
-use crate::number::{Decimal, decimal};
-use crate::path::{LongPath, Path};
+use crate::supervise::job::{Place, Problem};
+use crate::sys::path::{LongPath, Path};
 use crate::sys::{self, Arguments, Environment, SignalMask};
-use crate::terminal::{Place, Problem};
 use crate::text::{split, split_once};
+use crate::units::{Decimal, decimal};
 
 /// What the command is given.
 pub struct Command {
@@ -78,7 +78,7 @@ impl Command {
             sys::set_signal_mask(self.mask);
             let reason = self.execute();
             failure = Some(reason);
-            crate::exit::not_executed(reason)
+            crate::sys::wait::not_executed(reason)
         })
         .map_err(Failure::Clone)?;
         match failure {

@@ -4,12 +4,12 @@
 #![forbid(unsafe_code)]
 
 use crate::cli::Settings;
-use crate::forward::Scope;
-use crate::message::Level;
-use crate::number::decimal;
-use crate::path::base_name;
-use crate::signal::Signal;
+use crate::log::Level;
+use crate::supervise::forward::Scope;
 use crate::sys::Environment;
+use crate::sys::path::base_name;
+use crate::sys::signal::Signal;
+use crate::units::decimal;
 
 /// Which program sexton was called as.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -7,9 +7,9 @@ use std::cell::Cell;
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpgid};
 
-use crate::message::{Level, Log, Show};
-use crate::procfs;
-use crate::signal::Signal;
+use crate::diagnose::procfs;
+use crate::log::{Level, Log, Show};
+use crate::sys::signal::Signal;
 use crate::sys::{self, Received};
 use crate::text::split_once;
 

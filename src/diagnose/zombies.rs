@@ -8,9 +8,9 @@
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpid};
 
-use crate::forward::INIT;
-use crate::message::{Line, Seconds, Show, print};
-use crate::procfs::{self, Process, STAT, Stat};
+use crate::diagnose::procfs::{self, Process, STAT, Stat};
+use crate::log::{Line, Seconds, Show, print};
+use crate::supervise::forward::INIT;
 use crate::sys;
 
 /// Why it cannot be told.
@@ -215,7 +215,7 @@ fn sum_up(zombies: u32, seen: u32) -> Result<(), Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::shown;
+    use crate::log::shown;
 
     #[test]
     fn every_verdict() {

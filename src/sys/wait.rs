@@ -6,8 +6,8 @@ use std::ffi::c_int;
 
 use nix::errno::Errno;
 
-use crate::message::{Line, Show};
-use crate::signal::Signal;
+use crate::log::{Line, Show};
+use crate::sys::signal::Signal;
 
 /// A wait status as the kernel gives it (`wait(2)`): an integer with questions.
 ///
@@ -94,7 +94,7 @@ impl ExitCodes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::shown;
+    use crate::log::shown;
 
     #[test]
     fn every_exit_status_and_signal() {

@@ -10,9 +10,9 @@ use std::ffi::c_int;
 
 use signal_hook::consts::*;
 
-use crate::message::{Line, Show};
-use crate::number;
-use crate::packed::{Packed, packed_size};
+use crate::log::{Line, Show};
+use crate::sys::packed::{Packed, packed_size};
+use crate::units;
 
 /// The first real-time signal that programs use. The kernel has 32 and 33 as
 /// well, which C libraries keep to themselves (`signal(7)`); what they then call
@@ -75,13 +75,13 @@ impl Signal {
     /// range (`RTMIN+3`, `RTMAX-1`).
     ///
     /// ```
-    /// # use sexton::signal::Signal;
+    /// # use sexton::sys::signal::Signal;
     /// assert_eq!(Signal::parse(b"sigterm"), Signal::new(15));
     /// assert_eq!(Signal::parse(b"RTMIN+3"), Signal::new(37));
     /// assert_eq!(Signal::parse(b"0"), None);
     /// ```
     pub fn parse(word: &[u8]) -> Option<Self> {
-        if let Some(number) = number::decimal(word) {
+        if let Some(number) = units::decimal(word) {
             return Self::new(c_int::try_from(number).ok()?);
         }
         let name = strip_prefix_ignoring_case(word, b"SIG").unwrap_or(word);
@@ -99,7 +99,7 @@ impl Signal {
     fn real_time(end: u8, offset: &[u8], direction: u8) -> Option<Self> {
         let distance = match offset {
             [] => 0,
-            [sign, digits @ ..] if *sign == direction => number::decimal(digits)?,
+            [sign, digits @ ..] if *sign == direction => units::decimal(digits)?,
             _ => return None,
         };
         if distance > u32::from(RTMAX - RTMIN) {
@@ -171,7 +171,7 @@ fn equal_ignoring_case(word: &[u8], other: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::shown;
+    use crate::log::shown;
     use proptest::prelude::*;
 
     fn parse(word: &str) -> Option<c_int> {

@@ -7,13 +7,13 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::{Pid, Whence, lseek, write};
 
-use crate::exit::Status;
-use crate::message::{Level, Line, Log, Seconds, Show, Word};
-use crate::number::{Nanoseconds, decimal_64};
-use crate::path::LongPath;
-use crate::signal::Signal;
+use crate::log::{Level, Line, Log, Seconds, Show, Word};
 use crate::sys;
+use crate::sys::path::LongPath;
+use crate::sys::signal::Signal;
+use crate::sys::wait::Status;
 use crate::text::{split, split_once, value_of};
+use crate::units::{Nanoseconds, decimal_64};
 
 /// The file, and how things stood at the start.
 pub struct TerminationLog<'a> {
@@ -134,7 +134,7 @@ fn parse_oom_kills(events: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::shown;
+    use crate::log::shown;
 
     fn last_words(status: i32, signal: Option<(Signal, Nanoseconds)>, oom_kills: u64) -> String {
         let words = LastWords {

@@ -4,8 +4,8 @@
 
 use nix::errno::Errno;
 
-use crate::message::{Line, Show};
-use crate::packed::{Packed, packed_size};
+use crate::log::{Line, Show};
+use crate::sys::packed::{Packed, packed_size};
 
 impl Show for Errno {
     fn show(&self, line: &mut Line) {
@@ -77,7 +77,7 @@ const REASONS: &[(u8, &str)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::shown;
+    use crate::log::shown;
 
     #[test]
     fn the_words_are_those_of_the_c_library() {

@@ -5,6 +5,12 @@
 //! system calls stand where a C library would hide something (signals 32 to 34)
 //! or allocate.
 
+mod packed;
+pub mod path;
+pub mod reason;
+pub mod signal;
+pub mod wait;
+
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use std::mem::{self, MaybeUninit};
@@ -16,10 +22,10 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, read, write};
 
-use crate::exit::Status;
-use crate::number::Nanoseconds;
-use crate::signal::Signal;
+use crate::sys::signal::Signal;
+use crate::sys::wait::Status;
 use crate::text::split_once;
+use crate::units::Nanoseconds;
 
 /// The vector of arguments, as the kernel laid it out on the stack. It is never
 /// copied: the command's arguments are its tail.

@@ -4,10 +4,10 @@
 
 use nix::unistd::Pid;
 
-use crate::exit::Status;
-use crate::message::{Level, Line, Log, Seconds, Show, Side, Tenths, Word};
-use crate::procfs::{Process, Stat};
+use crate::diagnose::procfs::{Process, Stat};
+use crate::log::{Level, Line, Log, Seconds, Show, Side, Tenths, Word};
 use crate::sys::Usage;
+use crate::sys::wait::Status;
 use crate::text::split_once;
 
 /// A child that was reaped and was not the command.
@@ -164,7 +164,7 @@ impl Show for Row<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::shown;
+    use crate::log::shown;
 
     fn orphan<'a>(name: &'a str, status: i32, cpu: u64, max_rss: u64) -> Orphan<'a> {
         let stat = Stat {

@@ -15,9 +15,9 @@ use std::cell::Cell;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use crate::number::{Decimal, Nanoseconds};
 use crate::sys::{self, Patience};
 use crate::text::split_once;
+use crate::units::{Decimal, Nanoseconds};
 
 /// Something that can print itself into a line.
 pub trait Show {

@@ -1,0 +1,8 @@
+//! What /proc and the kernel's accounting say of processes.
+
+#![forbid(unsafe_code)]
+
+pub mod orphans;
+pub mod procfs;
+pub mod termination;
+pub mod zombies;
