@@ -4,18 +4,21 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
+use std::fmt::{self, Display, Formatter};
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, renameat};
+use nix::sys::stat::{Mode, fchmod};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::FsFlags;
 use nix::unistd::{AccessFlags, access, fsync, read, unlink, write};
 
-use crate::log::{Line, Show};
-use crate::sys;
-use crate::sys::path::LongPath;
-use crate::units::Decimal;
+use crate::log::Reason;
+use crate::sys::fd::open;
+use crate::sys::path::{LongPath, PathBuffer};
+use crate::sys::process::exec_path;
+use crate::sys::time::monotonic_time;
 
 /// Why the program was not installed.
 #[derive(PartialEq, Eq, Debug)]
@@ -29,17 +32,17 @@ pub enum Failure {
 }
 
 impl From<Errno> for Failure {
-    fn from(reason: Errno) -> Self {
-        Self::Refused(reason)
+    fn from(errno: Errno) -> Self {
+        Self::Refused(errno)
     }
 }
 
-impl Show for Failure {
-    fn show(&self, line: &mut Line) {
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match self {
-            Self::Refused(reason) => reason.show(line),
-            Self::NoExec => line.text("mounted noexec: no program can be executed there"),
-            Self::NoSource(reason) => line.add("reading this program: {}", &[reason]),
+            Self::Refused(errno) => Reason(*errno).fmt(f),
+            Self::NoExec => f.write_str("mounted noexec: no program can be executed there"),
+            Self::NoSource(errno) => write!(f, "reading this program: {}", Reason(*errno)),
         }
     }
 }
@@ -61,10 +64,11 @@ pub fn install(target: &[u8]) -> Result<(), Failure> {
         Some(slash) => path.to_bytes().get(..=slash).unwrap_or_default(),
         None => b"",
     };
-    let now = Decimal::new(sys::monotonic_time());
+    let mut name = PathBuffer::<32>::default();
+    let name = name.format(format_args!(".sexton-{}", monotonic_time())).ok_or(Errno::ENAMETOOLONG)?;
     let mut temporary = LongPath::default();
-    let temporary = temporary.join(&[directory, b".sexton-", now.as_bytes()]).ok_or(Errno::ENAMETOOLONG)?;
-    let copy = sys::open(temporary, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, 0o700)?;
+    let temporary = temporary.join(&[directory, name.to_bytes()]).ok_or(Errno::ENAMETOOLONG)?;
+    let copy = open(temporary, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, 0o700)?;
     let installed =
         fill(&source, copy, temporary).and_then(|()| Ok(renameat(AT_FDCWD, temporary, AT_FDCWD, path)?));
     if installed.is_err() {
@@ -73,22 +77,22 @@ pub fn install(target: &[u8]) -> Result<(), Failure> {
     // The new name must survive a crash, too.
     let parent = if directory.is_empty() { b"." } else { directory };
     let mut path = LongPath::default();
-    if let Some(Ok(parent)) = path.join(&[parent]).map(|parent| sys::open(parent, OFlag::O_RDONLY, 0)) {
+    if let Some(Ok(parent)) = path.join(&[parent]).map(|parent| open(parent, OFlag::O_RDONLY, 0)) {
         let _ = fsync(&parent);
     }
     installed
 }
 
 fn is_directory(path: &CStr) -> bool {
-    sys::open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, 0).is_ok()
+    open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, 0).is_ok()
 }
 
 /// The file that was executed: by the kernel's reference to it, or, where there is no
 /// /proc, by the path that it was executed by.
 fn open_own_file() -> Result<OwnedFd, Errno> {
-    sys::open(c"/proc/self/exe", OFlag::O_RDONLY, 0).or_else(|reason| match sys::executed_path() {
-        Some(path) => sys::open(path, OFlag::O_RDONLY, 0),
-        None => Err(reason),
+    open(c"/proc/self/exe", OFlag::O_RDONLY, 0).or_else(|errno| match exec_path() {
+        Some(path) => open(path, OFlag::O_RDONLY, 0),
+        None => Err(errno),
     })
 }
 
@@ -107,11 +111,11 @@ fn fill(source: &OwnedFd, copy: OwnedFd, path: &CStr) -> Result<(), Failure> {
         }
     }
     // Whatever the umask took away.
-    sys::set_permissions(&copy, 0o755)?;
+    fchmod(&copy, Mode::from_bits_truncate(0o755))?;
     fsync(&copy)?;
     // Everyone may, so it can only be the mount's or a security module's doing.
-    access(path, AccessFlags::X_OK).map_err(|reason| {
+    access(path, AccessFlags::X_OK).map_err(|errno| {
         let noexec = fstatfs(&copy).is_ok_and(|found| found.flags().contains(FsFlags::ST_NOEXEC));
-        if noexec { Failure::NoExec } else { Failure::Refused(reason) }
+        if noexec { Failure::NoExec } else { Failure::Refused(errno) }
     })
 }

@@ -1,20 +1,23 @@
-//! C's entry into sexton. There is no Rust `main`: std's runtime would ignore
-//! SIGPIPE, install handlers and allocate before the first line of ours ran.
+//! C's entry into sexton. There is no Rust `main`: std's runtime would ignore SIGPIPE,
+//! install handlers and allocate before the first line of ours ran.
 
 #![no_main]
 #![deny(unsafe_code)]
 
 use std::ffi::{c_char, c_int};
 
-use sexton::sys::{self, Arguments, Environment};
+use sexton::sys::args::{Arguments, Environment};
+use sexton::sys::process::{OwnProcess, exit};
 
 /// Called by the C library, which reads `envp` from the same stack as `argv`.
 #[allow(unsafe_code)]
-// SAFETY: nothing else in the program defines `main`.
+// SAFETY: no other code in the program defines `main`.
 #[unsafe(no_mangle)]
 extern "C" fn main(argc: c_int, argv: *mut *mut c_char, envp: *mut *mut c_char) -> c_int {
-    // SAFETY: these are the vectors that the kernel laid out for this process;
-    // nobody else has touched them, and they stay where they are until it ends.
-    let (arguments, environment) = unsafe { (Arguments::new(argc, argv), Environment::new(envp)) };
-    sys::exit(sexton::run(arguments, environment))
+    // SAFETY: these are the vectors that the kernel laid out for this process; no other code
+    // has touched them, and they stay where they are until it ends. Nor has any made a thread
+    // or opened a descriptor for itself.
+    let (process, arguments, environment) =
+        unsafe { (OwnProcess::new(), Arguments::new(argc, argv), Environment::new(envp)) };
+    exit(sexton::run(&process, arguments, environment))
 }

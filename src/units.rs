@@ -1,21 +1,19 @@
-//! Numbers in decimal, read and written without `core::fmt` and without a panic.
+//! Numbers, times and sizes: read as users and the kernel write them, and printed.
 
 #![forbid(unsafe_code)]
 
-use crate::text::split_once;
+use std::fmt::{self, Display, Formatter};
 
-/// A time in nanoseconds, which reaches for 584 years. Not `Duration`: that has
-/// panics in it, which only sometimes can be seen to be out of reach.
-pub type Nanoseconds = u64;
+use crate::sys::time::Nanos;
 
-/// The value of a word of decimal digits alone: no sign, no space. None where it
-/// is empty, holds anything else, or does not fit.
-pub(crate) fn decimal(digits: &[u8]) -> Option<u32> {
-    u32::try_from(decimal_64(digits)?).ok()
+/// The value of decimal digits alone: no sign, no space. None where there are none, or
+/// anything else, or where it does not fit.
+pub fn parse_u32(digits: &[u8]) -> Option<u32> {
+    u32::try_from(parse_u64(digits)?).ok()
 }
 
 /// The same for larger ones.
-pub(crate) fn decimal_64(digits: &[u8]) -> Option<u64> {
+pub fn parse_u64(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
@@ -25,10 +23,10 @@ pub(crate) fn decimal_64(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Reads a TIME: a decimal number with an optional `ms`, `s` (the default), `m` or
-/// `h`. What is below a nanosecond is cut off. None where it is no such number, or
-/// more than some 584 years.
-pub(crate) fn duration(word: &[u8]) -> Option<Nanoseconds> {
+/// Reads a TIME: a decimal number with an optional `ms`, `s` (the default), `m` or `h`.
+/// What is below a nanosecond is cut off. None where it is no such number, or more than
+/// some 584 years.
+pub fn parse_duration(word: &[u8]) -> Option<Nanos> {
     let digit_or_point = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
     let end = word.iter().position(|byte| !digit_or_point(byte)).unwrap_or(word.len());
     let (number, unit) = word.split_at_checked(end)?;
@@ -44,42 +42,48 @@ pub(crate) fn duration(word: &[u8]) -> Option<Nanoseconds> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let mut value = if whole.is_empty() { 0 } else { decimal_64(whole)?.checked_mul(unit)? };
+    let mut value = if whole.is_empty() { 0 } else { parse_u64(whole)?.checked_mul(unit)? };
     let mut place = unit;
     for byte in fraction {
         place /= 10;
-        value = value.checked_add(place * decimal_64(&[*byte])?)?;
+        value = value.checked_add(place * parse_u64(&[*byte])?)?;
     }
     Some(value)
 }
 
-/// A number written out, right-aligned in a buffer that the longest one fills.
-pub(crate) struct Decimal {
-    digits: [u8; Self::LONGEST],
-    start: usize,
+/// The part before the first `separator`, and the part behind it, if there is one.
+pub fn split_once(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    let mut parts = text.splitn(2, |byte| *byte == separator);
+    (parts.next().unwrap_or_default(), parts.next())
 }
 
-impl Decimal {
-    /// As many digits as `u64::MAX` has.
-    const LONGEST: usize = 20;
+/// The rest of the first line that begins with `key`.
+pub fn value_of<'a>(lines: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    lines.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(key))
+}
 
-    pub(crate) fn new(mut value: u64) -> Self {
-        let mut written = Self { digits: [b'0'; Self::LONGEST], start: Self::LONGEST };
-        for place in written.digits.iter_mut().rev() {
-            *place = b'0' + (value % 10) as u8;
-            written.start -= 1;
-            value /= 10;
-            if value == 0 {
-                break;
-            }
-        }
-        written
+/// A number of tenths, as a decimal one with a unit.
+fn write_tenths(tenths: u64, unit: &str, f: &mut Formatter) -> fmt::Result {
+    // In a column, it is aligned as a whole.
+    let width = f.width().unwrap_or(0).saturating_sub(unit.len() + 3);
+    write!(f, "{:>width$}.{} {unit}", tenths / 10, tenths % 10)
+}
+
+/// A time, in seconds and tenths.
+pub struct Seconds(pub Nanos);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write_tenths(self.0.saturating_add(50_000_000) / 100_000_000, "s", f)
     }
+}
 
-    /// What was written. (Not inlined, as its callers are many.)
-    #[inline(never)]
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.digits.get(self.start..).unwrap_or_default()
+/// A size in KiB, in MiB and tenths.
+pub struct Mebibytes(pub u64);
+
+impl Display for Mebibytes {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write_tenths(self.0.saturating_mul(10).saturating_add(512) / 1024, "MiB", f)
     }
 }
 
@@ -90,11 +94,11 @@ mod tests {
 
     #[test]
     fn only_digits_that_fit() {
-        assert_eq!(decimal(b"0"), Some(0));
-        assert_eq!(decimal(b"007"), Some(7));
-        assert_eq!(decimal(b"4294967295"), Some(u32::MAX));
+        assert_eq!(parse_u32(b"0"), Some(0));
+        assert_eq!(parse_u32(b"007"), Some(7));
+        assert_eq!(parse_u32(b"4294967295"), Some(u32::MAX));
         for word in ["", "4294967296", "99999999999999999999", "-1", "+1", "1 ", "0x1", "1.5", "\u{661}"] {
-            assert_eq!(decimal(word.as_bytes()), None, "{word:?}");
+            assert_eq!(parse_u32(word.as_bytes()), None, "{word:?}");
         }
     }
 
@@ -115,10 +119,14 @@ mod tests {
             ("007s", 7_000),
             ("1.5ms", 1),
         ] {
-            assert_eq!(duration(word.as_bytes()).map(|time| time / 1_000_000), Some(milliseconds), "{word}");
+            assert_eq!(
+                parse_duration(word.as_bytes()).map(|time| time / 1_000_000),
+                Some(milliseconds),
+                "{word}"
+            );
         }
-        assert_eq!(duration(b"1.23456789012s"), Some(1_234_567_890));
-        assert_eq!(duration(b"18446744073s"), Some(18_446_744_073_000_000_000));
+        assert_eq!(parse_duration(b"1.23456789012s"), Some(1_234_567_890));
+        assert_eq!(parse_duration(b"18446744073s"), Some(18_446_744_073_000_000_000));
     }
 
     #[test]
@@ -147,34 +155,50 @@ mod tests {
             "99999999999999999999999ms",
             "18446744073.9999999999",
         ] {
-            assert_eq!(duration(word.as_bytes()), None, "{word:?}");
+            assert_eq!(parse_duration(word.as_bytes()), None, "{word:?}");
         }
+    }
+
+    #[test]
+    fn seconds_and_mebibytes_are_rounded_to_tenths() {
+        for (nanoseconds, text) in [
+            (0, "0.0 s"),
+            (49_999_999, "0.0 s"),
+            (50_000_000, "0.1 s"),
+            (12_040_000_000, "12.0 s"),
+            (59_960_000_000, "60.0 s"),
+            (u64::MAX, "18446744073.7 s"),
+        ] {
+            assert_eq!(Seconds(nanoseconds).to_string(), text);
+        }
+        assert_eq!(Mebibytes(422 * 1024 + 60).to_string(), "422.1 MiB");
+    }
+
+    #[test]
+    fn text_is_split_at_the_first_separator() {
+        assert_eq!(split_once(b"a=b=c", b'='), (&b"a"[..], Some(&b"b=c"[..])));
+        assert_eq!(split_once(b"a=", b'='), (&b"a"[..], Some(&b""[..])));
+        assert_eq!(split_once(b"a", b'='), (&b"a"[..], None));
+    }
+
+    #[test]
+    fn a_value_is_found_by_its_key() {
+        assert_eq!(value_of(b"low 0\noom 1\noom_kill 3\n", b"oom_kill "), Some(&b"3"[..]));
+        assert_eq!(value_of(b"low 0\noom 1\n", b"oom_kill "), None);
     }
 
     proptest! {
         #[test]
         fn no_word_makes_a_time_panic(word in any::<Vec<u8>>()) {
-            let _ = duration(&word);
+            let _ = parse_duration(&word);
         }
 
         #[test]
         fn a_time_is_read_as_the_standard_library_would(milliseconds in 0..u64::MAX / 1_000_000) {
             let time = milliseconds * 1_000_000;
-            prop_assert_eq!(duration(format!("{milliseconds}ms").as_bytes()), Some(time));
+            prop_assert_eq!(parse_duration(format!("{milliseconds}ms").as_bytes()), Some(time));
             let seconds = format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000);
-            prop_assert_eq!(duration(seconds.as_bytes()), Some(time));
-        }
-
-        #[test]
-        fn writes_as_the_standard_library_does(value in any::<u64>()) {
-            let text = value.to_string();
-            let written = Decimal::new(value);
-            prop_assert_eq!(written.as_bytes(), text.as_bytes());
-        }
-
-        #[test]
-        fn reads_what_it_writes(value in any::<u32>()) {
-            prop_assert_eq!(decimal(Decimal::new(value.into()).as_bytes()), Some(value));
+            prop_assert_eq!(parse_duration(seconds.as_bytes()), Some(time));
         }
     }
 }

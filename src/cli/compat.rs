@@ -1,195 +1,203 @@
-//! Other inits' names: called by one of them, sexton takes that program's defaults,
-//! environment variables and ways. The options are the same under every name.
+//! The names that sexton answers to: called as another init, it takes that program's
+//! defaults, environment variables and quirks. The options are the same under every name.
 
 #![forbid(unsafe_code)]
 
-use crate::cli::Settings;
+use super::Settings;
 use crate::log::Level;
 use crate::supervise::forward::Scope;
-use crate::sys::Environment;
+use crate::supervise::job::Placement;
+use crate::sys::args::Environment;
 use crate::sys::path::base_name;
 use crate::sys::signal::Signal;
-use crate::units::decimal;
+use crate::units::parse_u32;
 
-/// Which program sexton was called as.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Dialect {
-    /// Itself.
-    Sexton,
-    /// tini, which Docker calls docker-init.
-    Tini,
-    /// dumb-init.
-    DumbInit,
-    /// catatonit, which Podman calls podman-init.
-    Catatonit,
+/// What a name changes.
+pub struct Profile {
+    /// The base names of `argv[0]` under which it applies.
+    names: &'static [&'static str],
+    /// What `--version` prints before the number. Docker and Podman look for tini's.
+    pub version_name: &'static str,
+    /// Which processes get the signals, unless an option says so.
+    scope: Scope,
+    /// Whether to adopt orphans when not PID 1, without an option.
+    adopt: bool,
+    /// Whether to warn where orphans are not adopted.
+    warn_of_orphans: bool,
+    /// Reads the program's own environment variables.
+    read_environment: fn(&mut Settings, Environment),
+    /// What differs when all options are known.
+    finish: fn(&mut Settings),
 }
 
-/// Where the command is to be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Placement {
-    /// Where it would have been in our place: in a session of its own where we lead
-    /// one, in a process group of its own elsewhere.
-    AsInOurPlace,
-    /// In a session of its own.
-    OwnSession,
-    /// In our process group.
-    OurGroup,
-}
+const SEXTON: Profile = Profile {
+    names: &["sexton"],
+    version_name: "sexton",
+    scope: Scope::Group,
+    adopt: true,
+    warn_of_orphans: false,
+    read_environment: |_, _| {},
+    finish: |_| {},
+};
 
-impl Dialect {
+const PROFILES: &[Profile] = &[
+    SEXTON,
+    Profile {
+        names: &["tini", "tini-static", "docker-init"],
+        version_name: "tini version",
+        scope: Scope::Command,
+        adopt: false,
+        warn_of_orphans: true,
+        read_environment: read_tini_environment,
+        finish: |_| {},
+    },
+    Profile {
+        names: &["dumb-init"],
+        version_name: "sexton",
+        scope: Scope::Group,
+        adopt: false,
+        warn_of_orphans: false,
+        read_environment: read_dumb_init_environment,
+        finish: take_dumb_init_quirks,
+    },
+    Profile {
+        names: &["catatonit", "podman-init"],
+        version_name: "tini version",
+        scope: Scope::Command,
+        adopt: true,
+        warn_of_orphans: false,
+        read_environment: |settings, environment| {
+            if environment.get("CATATONIT_DEBUG").is_some() {
+                settings.verbosity = Level::Trace as u8;
+            }
+        },
+        finish: |_| {},
+    },
+];
+
+impl Profile {
     /// The one that goes with the name in `argv[0]`.
-    pub fn of(name: &[u8]) -> Self {
+    pub fn of(name: &[u8]) -> &'static Self {
         let base = base_name(name);
-        NAMES.iter().find(|(known, _)| *known == base).map_or(Self::Sexton, |(_, dialect)| *dialect)
+        let known = |profile: &&Self| profile.names.iter().any(|known| known.as_bytes() == base);
+        PROFILES.iter().find(known).unwrap_or(const { &SEXTON })
     }
 
     /// The settings to begin with, before any option.
-    pub fn defaults(self, environment: Environment) -> Settings<'static> {
-        let value = |name| environment.get(name);
-        let is_set = |name| value(name).is_some();
+    pub fn defaults(&self, environment: Environment) -> Settings<'static> {
         let mut settings = Settings::default();
-        match self {
-            Self::Sexton => {}
-            Self::Tini => {
-                let group = is_set("TINI_KILL_PROCESS_GROUP");
-                settings.scope = if group { Scope::Group } else { Scope::Command };
-                settings.adopt = is_set("TINI_SUBREAPER");
-                // Its levels begin one below ours: 0 silences even warnings, 1 is usual.
-                if let Some(level) = value("TINI_VERBOSITY").and_then(decimal) {
-                    settings.warn = level > 0;
-                    settings.verbosity = level.saturating_sub(1).min(u32::from(u8::MAX)) as u8;
-                }
-            }
-            Self::DumbInit => {
-                settings.adopt = false;
-                if value("DUMB_INIT_SETSID") == Some(b"0") {
-                    settings.scope = Scope::Command;
-                }
-                if value("DUMB_INIT_DEBUG") == Some(b"1") {
-                    settings.verbosity = Level::Trace as u8;
-                }
-            }
-            Self::Catatonit => {
-                settings.scope = Scope::Command;
-                if is_set("CATATONIT_DEBUG") {
-                    settings.verbosity = Level::Trace as u8;
-                }
-            }
-        }
+        settings.config.scope = self.scope;
+        settings.config.adopt = self.adopt;
+        settings.config.warn_of_orphans = self.warn_of_orphans;
+        (self.read_environment)(&mut settings, environment);
         settings
     }
 
-    /// What is left to say when the options have been read.
-    pub fn complete(self, settings: &mut Settings) {
-        // Who is to be waited for must become a child of ours.
-        settings.adopt |= settings.plan.waits_for_others();
-        // Outside of an orphaned group the terminal's stop signals would stop the
-        // command, but a session of its own is one. STOP stops it.
-        if self == Self::DumbInit && settings.scope != Scope::Command {
-            for signal in [Signal::TSTP, Signal::TTIN, Signal::TTOU] {
-                settings.rewrites.set_default(signal, Signal::STOP);
-            }
-        }
-    }
-
-    /// Where the command is to be.
-    pub fn placement(self, scope: Scope) -> Placement {
-        match (self, scope) {
-            (Self::DumbInit, Scope::Command) => Placement::OurGroup,
-            (Self::DumbInit, _) => Placement::OwnSession,
-            _ => Placement::AsInOurPlace,
-        }
-    }
-
-    /// Whether TSTP, TTIN and TTOU, from whomever, are forwarded and then stop us.
-    pub fn suspends_itself(self) -> bool {
-        self == Self::DumbInit
-    }
-
-    /// Whether the command's process group gets TERM when the command has ended.
-    pub fn ends_the_group(self, scope: Scope) -> bool {
-        self == Self::DumbInit && scope != Scope::Command
-    }
-
-    /// Whether to warn where orphans go to somebody else.
-    pub fn warns_of_orphans(self) -> bool {
-        self == Self::Tini
-    }
-
-    /// What the version begins with. Docker and Podman look for tini's.
-    pub fn version_prefix(self) -> &'static str {
-        match self {
-            Self::Tini | Self::Catatonit => "tini version",
-            Self::Sexton | Self::DumbInit => "sexton",
-        }
+    /// Completes the settings when the options have been read.
+    pub fn finish(&self, settings: &mut Settings) {
+        // A process that is waited for must become a child of ours.
+        settings.config.adopt |= settings.config.stop_policy.waits_for_others();
+        (self.finish)(settings);
     }
 }
 
-/// The names by which others are called.
-const NAMES: &[(&[u8], Dialect)] = &[
-    (b"tini", Dialect::Tini),
-    (b"tini-static", Dialect::Tini),
-    (b"docker-init", Dialect::Tini),
-    (b"dumb-init", Dialect::DumbInit),
-    (b"catatonit", Dialect::Catatonit),
-    (b"podman-init", Dialect::Catatonit),
-];
+fn read_tini_environment(settings: &mut Settings, environment: Environment) {
+    if environment.get("TINI_KILL_PROCESS_GROUP").is_some() {
+        settings.config.scope = Scope::Group;
+    }
+    settings.config.adopt = environment.get("TINI_SUBREAPER").is_some();
+    // Its levels begin one below ours: 0 silences even warnings, 1 is usual.
+    if let Some(level) = environment.get("TINI_VERBOSITY").and_then(parse_u32) {
+        settings.config.warn_of_orphans = level > 0;
+        settings.verbosity = level.saturating_sub(1).min(u32::from(u8::MAX)) as u8;
+    }
+}
+
+fn read_dumb_init_environment(settings: &mut Settings, environment: Environment) {
+    if environment.get("DUMB_INIT_SETSID") == Some(b"0") {
+        settings.config.scope = Scope::Command;
+    }
+    if environment.get("DUMB_INIT_DEBUG") == Some(b"1") {
+        settings.verbosity = Level::Trace as u8;
+    }
+}
+
+/// dumb-init's command leads a session, or with `-c` stays in dumb-init's process group.
+/// TSTP, TTIN and TTOU suspend dumb-init, too. When the command has exited its group gets
+/// TERM.
+fn take_dumb_init_quirks(settings: &mut Settings) {
+    let config = &mut settings.config;
+    config.suspend_on_stop_signals = true;
+    if config.scope == Scope::Command {
+        config.placement = Placement::SharedGroup;
+        return;
+    }
+    config.placement = Placement::NewSession;
+    config.terminate_group = true;
+    // A session of its own is an orphaned group, which the terminal's stop signals do not
+    // stop. STOP does.
+    for signal in [Signal::TSTP, Signal::TTIN, Signal::TTOU] {
+        config.rewrites.set_default(signal, Signal::STOP);
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn finished(name: &str, options: &[&'static str]) -> Settings<'static> {
+        let profile = Profile::of(name.as_bytes());
+        let mut settings = Settings::default();
+        settings.config.adopt = profile.adopt;
+        let mut words = options.iter().map(|word| word.as_bytes());
+        settings.read_words(&mut || words.next()).unwrap();
+        profile.finish(&mut settings);
+        settings
+    }
+
     #[test]
     fn names_with_and_without_a_directory() {
-        for (name, dialect) in [
-            ("sexton", Dialect::Sexton),
-            ("/sbin/docker-init", Dialect::Tini),
-            ("tini", Dialect::Tini),
-            ("./tini-static", Dialect::Tini),
-            ("/usr/bin/dumb-init", Dialect::DumbInit),
-            ("/run/podman-init", Dialect::Catatonit),
-            ("/usr/libexec/podman/catatonit", Dialect::Catatonit),
-            ("tini2", Dialect::Sexton),
-            ("tini/", Dialect::Sexton),
-            ("", Dialect::Sexton),
+        for (name, known) in [
+            ("sexton", "sexton"),
+            ("/sbin/docker-init", "tini"),
+            ("tini", "tini"),
+            ("./tini-static", "tini"),
+            ("/usr/bin/dumb-init", "dumb-init"),
+            ("/run/podman-init", "catatonit"),
+            ("/usr/libexec/podman/catatonit", "catatonit"),
+            ("tini2", "sexton"),
+            ("tini/", "sexton"),
+            ("", "sexton"),
         ] {
-            assert_eq!(Dialect::of(name.as_bytes()), dialect, "{name}");
+            assert_eq!(Profile::of(name.as_bytes()).names[0], known, "{name}");
         }
     }
 
     #[test]
-    fn where_the_command_is_put() {
-        for dialect in [Dialect::Sexton, Dialect::Tini, Dialect::Catatonit] {
-            for scope in [Scope::Command, Scope::Group, Scope::Everything] {
-                assert_eq!(dialect.placement(scope), Placement::AsInOurPlace);
-                assert!(!dialect.ends_the_group(scope));
+    fn only_dumb_init_places_the_command_otherwise() {
+        for name in ["sexton", "tini", "catatonit"] {
+            for option in ["-c", "-g", "-A"] {
+                let config = finished(name, &[option]).config;
+                assert_eq!((config.placement, config.terminate_group), (Placement::Auto, false));
             }
         }
-        assert_eq!(Dialect::DumbInit.placement(Scope::Group), Placement::OwnSession);
-        assert_eq!(Dialect::DumbInit.placement(Scope::Command), Placement::OurGroup);
-        assert!(!Dialect::DumbInit.ends_the_group(Scope::Command));
+        let config = finished("dumb-init", &[]).config;
+        assert_eq!((config.placement, config.terminate_group), (Placement::NewSession, true));
+        let config = finished("dumb-init", &["-c"]).config;
+        assert_eq!((config.placement, config.terminate_group), (Placement::SharedGroup, false));
     }
 
     #[test]
-    fn to_wait_for_others_is_to_adopt_them() {
+    fn to_wait_for_processes_is_to_adopt_them() {
         for (options, adopts) in [(&[][..], false), (&["-k9"], false), (&["-t9"], true), (&["-a"], true)] {
-            let mut settings = Settings { adopt: false, ..Settings::default() };
-            let mut words = options.iter().map(|word| word.as_bytes());
-            settings.read(&mut || words.next()).unwrap();
-            Dialect::DumbInit.complete(&mut settings);
-            assert_eq!(settings.adopt, adopts, "{options:?}");
+            assert_eq!(finished("dumb-init", options).config.adopt, adopts, "{options:?}");
         }
     }
 
     #[test]
     fn dumb_init_stops_its_session_unless_told_otherwise() {
-        let rewritten = |options: &[&str]| {
-            let mut settings = Settings::default();
-            let mut words = options.iter().map(|word| word.as_bytes());
-            settings.read(&mut || words.next()).unwrap();
-            Dialect::DumbInit.complete(&mut settings);
-            settings.rewrites.apply(Signal::TSTP)
-        };
+        let rewritten =
+            |options: &[&'static str]| finished("dumb-init", options).config.rewrites.apply(Signal::TSTP);
         assert_eq!(rewritten(&[]), Some(Signal::STOP));
         assert_eq!(rewritten(&["-r", "TSTP:TERM"]), Some(Signal::TERM));
         assert_eq!(rewritten(&["-r", "TSTP:TSTP"]), Some(Signal::TSTP));

@@ -1,14 +1,15 @@
-//! Who the orphans were: a line for each (`-w`), and a table at the end (`-R`).
+//! The orphans that were reaped: a line for each (`-w`), and a table at the end (`-R`).
 
 #![forbid(unsafe_code)]
 
+use std::fmt::{self, Display, Formatter};
+
 use nix::unistd::Pid;
 
-use crate::diagnose::procfs::{Process, Stat};
-use crate::log::{Level, Line, Log, Seconds, Show, Side, Tenths, Word};
-use crate::sys::Usage;
-use crate::sys::wait::Status;
-use crate::text::split_once;
+use super::procfs::{Process, Stat};
+use crate::log::{Escaped, Log};
+use crate::sys::wait::{Usage, WaitStatus};
+use crate::units::{Mebibytes, Seconds, split_once};
 
 /// A child that was reaped and was not the command.
 pub struct Orphan<'a> {
@@ -17,27 +18,18 @@ pub struct Orphan<'a> {
     /// What /proc said of it, while it was a zombie.
     pub stat: Option<Stat<'a>>,
     /// How it ended.
-    pub status: Status,
+    pub status: WaitStatus,
     /// What it used.
     pub usage: Usage,
 }
 
-impl Show for Orphan<'_> {
-    fn show(&self, line: &mut Line) {
-        line.add("reaped {}: {}", &[&Process(self.pid, self.stat), &self.status]);
+impl Display for Orphan<'_> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "reaped {}: {}", Process(self.pid, self.stat), self.status)?;
         if let Some(stat) = &self.stat {
-            line.add(", lived {}", &[&Seconds(stat.age())]);
+            write!(f, ", lived {}", Seconds(stat.age()))?;
         }
-        line.add(", cpu {}, max rss {}", &[&Seconds(self.usage.cpu), &Memory(self.usage.max_rss)]);
-    }
-}
-
-/// A size in KiB, to be told in MiB.
-struct Memory(u64);
-
-impl Show for Memory {
-    fn show(&self, line: &mut Line) {
-        line.add("{} MiB", &[&Tenths(self.0.saturating_mul(10).saturating_add(512) / 1024)]);
+        write!(f, ", cpu {}, max rss {}", Seconds(self.usage.cpu), Mebibytes(self.usage.max_rss))
     }
 }
 
@@ -48,7 +40,7 @@ pub struct Report {
     others: Entry,
 }
 
-/// What those of one name add up to. An entry that counts nobody is free.
+/// What the orphans of one name add up to. An entry that counts none is free.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Entry {
     name: [u8; Self::NAME],
@@ -116,12 +108,11 @@ impl Report {
             total.join(entry);
         }
         if total.count == 0 {
-            log.say(Level::Problem, "no orphans", &[]);
+            log.print(format_args!("no orphans"));
             return;
         }
-        let row =
-            |name: &[u8], entry: &Entry| log.say(Level::Problem, "{}", &[&Row { name: Word(name), entry }]);
-        log.say(Level::Problem, HEADING, &[]);
+        let row = |name: &[u8], entry: &Entry| log.print(format_args!("{}", Row { name, entry }));
+        log.print(format_args!("{HEADING}"));
         while let Some(entry) = self.most() {
             row(entry.name(), &entry);
         }
@@ -147,24 +138,21 @@ const HEADING: &str = "orphans reaped       count   killed           cpu       m
 
 /// A line of the table.
 struct Row<'a> {
-    name: Word<'a>,
+    name: &'a [u8],
     entry: &'a Entry,
 }
 
-impl Show for Row<'_> {
-    fn show(&self, line: &mut Line) {
-        line.add_column(15, Side::Left, &self.name);
-        line.add_column(11, Side::Right, &self.entry.count);
-        line.add_column(9, Side::Right, &self.entry.killed);
-        line.add_column(14, Side::Right, &Seconds(self.entry.usage.cpu));
-        line.add_column(14, Side::Right, &Memory(self.entry.usage.max_rss));
+impl Display for Row<'_> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let Entry { count, killed, usage, .. } = self.entry;
+        let (name, cpu, rss) = (Escaped(self.name), Seconds(usage.cpu), Mebibytes(usage.max_rss));
+        write!(f, "{name:<15}{count:>11}{killed:>9}{cpu:>14}{rss:>14}")
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::shown;
 
     fn orphan<'a>(name: &'a str, status: i32, cpu: u64, max_rss: u64) -> Orphan<'a> {
         let stat = Stat {
@@ -172,28 +160,25 @@ mod tests {
             state: b'Z',
             parent: Pid::from_raw(1),
             threads: 1,
-            started: crate::sys::time_since_boot().saturating_sub(81_200_000_000),
+            started: crate::sys::time::time_since_boot().saturating_sub(81_200_000_000),
         };
         Orphan {
             pid: Pid::from_raw(2179),
             stat: Some(stat),
-            status: Status::from_raw(status),
+            status: WaitStatus::from_raw(status),
             usage: Usage { cpu, max_rss },
         }
     }
 
     #[test]
-    fn a_line_says_who_it_was() {
+    fn a_line_describes_an_orphan() {
         let mut orphan = orphan("render", 11, 16_400_000_000, 422 * 1024);
         assert_eq!(
-            String::from_utf8(shown(&orphan)).unwrap(),
+            orphan.to_string(),
             "reaped 2179 (render): killed by SIGSEGV, lived 81.2 s, cpu 16.4 s, max rss 422.0 MiB"
         );
         orphan.stat = None;
-        assert_eq!(
-            String::from_utf8(shown(&orphan)).unwrap(),
-            "reaped 2179: killed by SIGSEGV, cpu 16.4 s, max rss 422.0 MiB"
-        );
+        assert_eq!(orphan.to_string(), "reaped 2179: killed by SIGSEGV, cpu 16.4 s, max rss 422.0 MiB");
     }
 
     fn rows(report: &mut Report) -> Vec<(String, u64)> {
@@ -215,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_counted_all_the_same() {
+    fn names_that_do_not_fit_are_counted_together() {
         let mut report = Report::default();
         for number in 0..100 {
             for _ in 0..2 {
@@ -236,11 +221,8 @@ mod tests {
             usage: Usage { cpu: 16_400_000_000, max_rss: 422 * 1024 },
             ..Entry::default()
         };
-        let row = shown(&Row { name: Word(b"render"), entry: &entry });
-        assert_eq!(
-            String::from_utf8(row).unwrap(),
-            "render                  12        3        16.4 s     422.0 MiB"
-        );
+        let row = Row { name: b"render", entry: &entry }.to_string();
+        assert_eq!(row, "render                  12        3        16.4 s     422.0 MiB");
         assert_eq!(HEADING.len(), "render                  12        3        16.4 s     422.0 MiB".len());
     }
 }

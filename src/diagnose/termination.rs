@@ -1,97 +1,101 @@
-//! A container's last words (`-T`): one line on how the command failed, in the file
-//! where Kubernetes looks for it.
+//! A container's termination message (`-T`): one line on how the command failed, in the
+//! file where Kubernetes looks for it.
 
 #![forbid(unsafe_code)]
+
+use std::fmt::{self, Arguments, Display, Formatter};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::{Pid, Whence, lseek, write};
 
-use crate::log::{Level, Line, Log, Seconds, Show, Word};
-use crate::sys;
+use crate::log::{Escaped, Line, Log, Reason};
+use crate::sys::fd::{open, read_prefix};
 use crate::sys::path::LongPath;
 use crate::sys::signal::Signal;
-use crate::sys::wait::Status;
-use crate::text::{split, split_once, value_of};
-use crate::units::{Nanoseconds, decimal_64};
+use crate::sys::time::Nanos;
+use crate::sys::wait::WaitStatus;
+use crate::units::{Seconds, parse_u64, split_once, value_of};
 
-/// The file, and how things stood at the start.
-pub struct TerminationLog<'a> {
+/// The file, and the count of out-of-memory kills at the start.
+pub struct TerminationMessage<'a> {
     path: &'a [u8],
     oom_kills_before: u64,
 }
 
-impl<'a> TerminationLog<'a> {
+impl<'a> TerminationMessage<'a> {
     /// To be written to this absolute path.
     pub fn new(path: &'a [u8]) -> Self {
         Self { path, oom_kills_before: oom_kills().unwrap_or(0) }
     }
 
-    /// How many processes of the cgroup the kernel has killed for want of memory.
+    /// How many processes of the cgroup the kernel has killed because memory ran out.
     pub fn oom_kills(&self) -> u64 {
         oom_kills().unwrap_or(0).saturating_sub(self.oom_kills_before)
     }
 
-    /// Writes the line, unless something is in the file already: the command's own last
-    /// words tell more. Where there is no file, one is made. A failure is told.
-    pub fn write(&self, text: &str, items: &[&dyn Show], log: &Log) {
-        if let Err(reason) = self.try_to_write(text, items) {
-            log.say(Level::Problem, "{}: {}", &[&Word(self.path), &reason]);
+    /// Writes the message, unless something is in the file already: the command's own
+    /// message has more to report. Where there is no file, one is made. A failure is logged.
+    pub fn write(&self, message: Arguments, log: &Log) {
+        if let Err(errno) = self.try_to_write(message) {
+            log.error(format_args!("{}: {}", Escaped(self.path), Reason(errno)));
         }
     }
 
-    /// The file may be anything, put there by anyone: a pipe that nobody reads does not
-    /// keep us waiting, nor is a link followed to make a file.
-    fn try_to_write(&self, text: &str, items: &[&dyn Show]) -> Result<(), Errno> {
+    /// The file may be anything, put there by any process: a pipe that has no reader does
+    /// not block us, nor is a link followed to make a file.
+    fn try_to_write(&self, message: Arguments) -> Result<(), Errno> {
         const FLAGS: OFlag =
             OFlag::O_WRONLY.union(OFlag::O_APPEND).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
         let mut path = LongPath::default();
         let path = path.join(&[self.path]).ok_or(Errno::ENAMETOOLONG)?;
-        let file = match sys::open(path, FLAGS, 0) {
-            Err(Errno::ENOENT) => sys::open(path, FLAGS | OFlag::O_CREAT | OFlag::O_EXCL, 0o644)?,
+        let file = match open(path, FLAGS, 0) {
+            Err(Errno::ENOENT) => open(path, FLAGS | OFlag::O_CREAT | OFlag::O_EXCL, 0o644)?,
             opened => opened?,
         };
         // Where there is no end to go to, a pipe or a terminal, nothing can be in it.
         if lseek(&file, 0, Whence::SeekEnd).is_ok_and(|length| length > 0) {
             return Ok(());
         }
-        write(&file, Line::of(text, items).as_bytes()).map(drop)
+        write(&file, Line::of(message).as_bytes()).map(drop)
     }
 }
 
 /// How the command ended, and what came before.
-pub struct LastWords<'a> {
+pub struct Ending<'a> {
     /// The command's name.
     pub name: &'a [u8],
     /// Its PID.
     pub pid: Pid,
     /// How it ended.
-    pub status: Status,
+    pub status: WaitStatus,
     /// The last signal that it was sent, and how long before that.
-    pub signal: Option<(Signal, Nanoseconds)>,
-    /// How many processes were killed for want of memory.
+    pub signal: Option<(Signal, Nanos)>,
+    /// How many processes were killed because memory ran out.
     pub oom_kills: u64,
 }
 
-impl Show for LastWords<'_> {
-    fn show(&self, line: &mut Line) {
-        let text = if self.status.term_signal().is_some() { "{} (pid {}) was {}" } else { "{} (pid {}) {}" };
-        line.add(text, &[&Word(self.name), &self.pid, &self.status]);
+impl Display for Ending<'_> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let was = if self.status.term_signal().is_some() { "was " } else { "" };
+        write!(f, "{} (pid {}) {was}{}", Escaped(self.name), self.pid, self.status)?;
         if let Some((signal, ago)) = self.signal {
-            line.add(" {} after {}", &[&Seconds(ago), &signal]);
+            write!(f, " {} after {signal}", Seconds(ago))?;
         }
-        if self.oom_kills > 0 {
-            line.add("; out-of-memory kills in its cgroup since the start: {}", &[&self.oom_kills]);
+        match self.oom_kills {
+            0 => Ok(()),
+            1 => f.write_str("; 1 OOM kill in its cgroup since start"),
+            kills => write!(f, "; {kills} OOM kills in its cgroup since start"),
         }
     }
 }
 
 /// The kernel's count of processes of our cgroup, and those below it, that were killed
-/// for want of memory (`cgroups(7)`: `memory.events`; before version 2
+/// because memory ran out (`cgroups(7)`: `memory.events`; before version 2
 /// `memory.oom_control`). None where it is not to be had.
 fn oom_kills() -> Option<u64> {
     let mut own = [0; 4096];
-    let own = sys::read_start(c"/proc/self/cgroup", &mut own).unwrap_or_default();
+    let own = read_prefix(c"/proc/self/cgroup", &mut own).unwrap_or_default();
     let (version_2, version_1) = cgroup_paths(own);
     // A container sees its own cgroup as the root; elsewhere it has a path.
     read_oom_kills(&[V2, version_2, V2_FILE])
@@ -108,19 +112,19 @@ const V1_FILE: &[u8] = b"/memory.oom_control";
 fn read_oom_kills(path: &[&[u8]]) -> Option<u64> {
     let mut place = LongPath::default();
     let mut events = [0; 512];
-    parse_oom_kills(sys::read_start(place.join(path)?, &mut events)?)
+    parse_oom_kills(read_prefix(place.join(path)?, &mut events)?)
 }
 
 /// The paths of our cgroup in the hierarchies of version 2 and of version 1's memory
 /// controller, from `/proc/self/cgroup`: lines of `ID:CONTROLLERS:PATH`.
 fn cgroup_paths(lines: &[u8]) -> (&[u8], &[u8]) {
     let mut paths: (&[u8], &[u8]) = (b"", b"");
-    for line in split(lines, b'\n') {
+    for line in lines.split(|byte| *byte == b'\n') {
         let (id, Some(rest)) = split_once(line, b':') else { continue };
         let (controllers, Some(path)) = split_once(rest, b':') else { continue };
         if id == b"0" && controllers.is_empty() {
             paths.0 = path;
-        } else if split(controllers, b',').any(|controller| controller == b"memory") {
+        } else if controllers.split(|byte| *byte == b',').any(|controller| controller == b"memory") {
             paths.1 = path;
         }
     }
@@ -128,35 +132,34 @@ fn cgroup_paths(lines: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn parse_oom_kills(events: &[u8]) -> Option<u64> {
-    decimal_64(value_of(events, b"oom_kill ")?)
+    parse_u64(value_of(events, b"oom_kill ")?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::shown;
 
-    fn last_words(status: i32, signal: Option<(Signal, Nanoseconds)>, oom_kills: u64) -> String {
-        let words = LastWords {
+    fn ending(status: i32, signal: Option<(Signal, Nanos)>, oom_kills: u64) -> String {
+        Ending {
             name: b"celery",
             pid: Pid::from_raw(7),
-            status: Status::from_raw(status),
+            status: WaitStatus::from_raw(status),
             signal,
             oom_kills,
-        };
-        String::from_utf8(shown(&words)).unwrap()
+        }
+        .to_string()
     }
 
     #[test]
-    fn what_is_known_is_said() {
-        assert_eq!(last_words(3 << 8, None, 0), "celery (pid 7) exited with 3");
+    fn the_message_reports_what_is_known() {
+        assert_eq!(ending(3 << 8, None, 0), "celery (pid 7) exited with 3");
         assert_eq!(
-            last_words(9, Some((Signal::TERM, 12_040_000_000)), 0),
+            ending(9, Some((Signal::TERM, 12_040_000_000)), 0),
             "celery (pid 7) was killed by SIGKILL 12.0 s after SIGTERM"
         );
         assert_eq!(
-            last_words(9, None, 2),
-            "celery (pid 7) was killed by SIGKILL; out-of-memory kills in its cgroup since the start: 2"
+            ending(9, None, 2),
+            "celery (pid 7) was killed by SIGKILL; 2 OOM kills in its cgroup since start"
         );
     }
 

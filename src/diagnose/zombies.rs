@@ -1,53 +1,54 @@
 //! Whose zombie is it? (`-z`)
 //!
-//! A zombie is a process that has ended and that its parent has not waited for. Nobody
-//! but the parent can do that, and while the parent lives, no init.
+//! A zombie is a process that has exited and that its parent has not waited for. Only the
+//! parent can do that; and while the parent lives, no init can.
 
 #![forbid(unsafe_code)]
+
+use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpid};
 
-use crate::diagnose::procfs::{self, Process, STAT, Stat};
-use crate::log::{Line, Seconds, Show, print};
-use crate::supervise::forward::INIT;
-use crate::sys;
+use super::procfs::{Process, Stat, for_each_process, is_mounted, shows_own_namespace, tracer};
+use crate::log::{Reason, print_line};
+use crate::sys::time::sleep_ms;
+use crate::units::Seconds;
 
-/// Why it cannot be told.
+/// PID 1.
+const INIT: Pid = Pid::from_raw(1);
+
+/// Why there is no answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Failure {
     /// There is no /proc, or nothing in it.
     NoProc,
     /// /proc is another PID namespace's.
     OtherNamespace,
-    /// Nobody takes the answer.
+    /// The answer cannot be written.
     Output(Errno),
 }
 
-impl Show for Failure {
-    fn show(&self, line: &mut Line) {
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match self {
-            Self::NoProc => {
-                line.text("/proc: not there: without it nobody can tell what processes there are")
-            }
-            Self::OtherNamespace => {
-                line.text(
-                    "/proc: belongs to another PID namespace: mount this one's (mount -t proc proc /proc)",
-                );
-            }
-            Self::Output(reason) => line.add("standard output: {}", &[reason]),
+            Self::NoProc => f.write_str("/proc is not mounted: cannot list processes"),
+            Self::OtherNamespace => f.write_str(
+                "/proc belongs to another PID namespace: mount this one's (mount -t proc proc /proc)",
+            ),
+            Self::Output(errno) => write!(f, "standard output: {}", Reason(*errno)),
         }
     }
 }
 
-/// Who is to blame, and what is to be done.
+/// Which process holds a zombie, and what can be done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Verdict {
-    /// It was gone when we looked again.
+    /// It was gone at the second look.
     BeingReaped,
-    /// Its main thread has ended, and others run on.
-    ThreadsRunOn,
-    /// A debugger keeps it.
+    /// Its main thread has exited, and others run.
+    ThreadsRunning,
+    /// A debugger holds it.
     Traced(Pid),
     /// The parent is outside of this PID namespace.
     ParentOutside,
@@ -55,12 +56,12 @@ enum Verdict {
     InitDoesNotReap,
     /// The parent is stopped.
     ParentStopped,
-    /// The parent lives and does not wait.
+    /// The parent runs and does not wait.
     ParentDoesNotWait,
 }
 
-/// What was seen of a zombie.
-struct Sight {
+/// What was observed of a zombie.
+struct Observation {
     threads: u32,
     gone: bool,
     tracer: Option<Pid>,
@@ -69,11 +70,11 @@ struct Sight {
     parent_state: Option<u8>,
 }
 
-impl Sight {
+impl Observation {
     fn verdict(&self) -> Verdict {
-        let Sight { threads, gone, tracer, parent, parent_state } = *self;
+        let Observation { threads, gone, tracer, parent, parent_state } = *self;
         match tracer {
-            _ if threads > 1 => Verdict::ThreadsRunOn,
+            _ if threads > 1 => Verdict::ThreadsRunning,
             _ if gone => Verdict::BeingReaped,
             // A debugger that is the parent as well is just a parent.
             Some(tracer) if tracer != parent => Verdict::Traced(tracer),
@@ -86,140 +87,148 @@ impl Sight {
 }
 
 impl Verdict {
-    /// Whether it counts: whether somebody ought to do something.
-    fn counts(self) -> bool {
-        !matches!(self, Self::BeingReaped | Self::ThreadsRunOn)
+    /// Whether it is a fault that a person should mend.
+    fn is_fault(self) -> bool {
+        !matches!(self, Self::BeingReaped | Self::ThreadsRunning)
     }
 }
 
-/// What is said of a zombie, without its own name.
-struct Judgement<'a> {
+/// A verdict in words.
+struct Explanation<'a> {
     verdict: Verdict,
-    /// Who keeps it.
-    keeper: Process<'a>,
+    /// The process that holds the zombie.
+    holder: Process<'a>,
 }
 
-impl Show for Judgement<'_> {
-    fn show(&self, line: &mut Line) {
-        let text = match self.verdict {
-            Verdict::BeingReaped => "being reaped",
-            Verdict::ThreadsRunOn => {
-                "no zombie, if it looks like one: its main thread has ended, others run on"
+impl Display for Explanation<'_> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let holder = &self.holder;
+        match self.verdict {
+            Verdict::BeingReaped => f.write_str("being reaped"),
+            Verdict::ThreadsRunning => {
+                f.write_str("not a zombie: the main thread has exited, other threads are still running")
             }
-            Verdict::Traced(_) => "kept by {}, which traces it: it goes when that lets go",
-            Verdict::ParentOutside => {
-                "held by a process outside of this PID namespace (docker exec, kubectl exec): no init can reap it"
+            Verdict::Traced(_) => write!(f, "held by its tracer {holder} until the tracer detaches"),
+            Verdict::ParentOutside => f.write_str(
+                "held by a process outside of this PID namespace (docker exec, kubectl exec): no init can reap it",
+            ),
+            Verdict::InitDoesNotReap => write!(
+                f,
+                "PID {holder} does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])"
+            ),
+            Verdict::ParentStopped => {
+                write!(f, "held by {holder}, which is stopped: continue it (SIGCONT) or kill it")
             }
-            Verdict::InitDoesNotReap => {
-                "PID {} does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])"
-            }
-            Verdict::ParentStopped => "held by {}, which is stopped: continue it (SIGCONT) or end it",
-            Verdict::ParentDoesNotWait => {
-                "held by {}, which does not wait for its children: no init can reap it; mend or end that one"
-            }
-        };
-        line.add(text, &[&self.keeper]);
+            Verdict::ParentDoesNotWait => write!(
+                f,
+                "held by {holder}, which does not wait for its children: no init can reap it; fix or restart that process"
+            ),
+        }
     }
 }
 
-/// How long a parent has for reaping, before it is said that it does not; and all of
-/// them together, as where many wait it is no question. In milliseconds.
-const PATIENCE: u16 = 100;
-const PATIENCE_IN_ALL: u16 = 300;
-/// How often we look whether it has.
-const STEP: u16 = 5;
+/// How long a parent may take to reap, before it is said not to; and all of them together,
+/// as there is no question where many zombies wait.
+const REAP_TIMEOUT_MS: u16 = 100;
+const REAP_TIMEOUT_IN_ALL_MS: u16 = 300;
+/// The time between two looks.
+const STEP_MS: u16 = 5;
 
-/// Prints the zombies of this PID namespace, whose each is, and how many there are;
-/// returns how many.
+/// Prints the zombies of this PID namespace, which process holds each, and how many there
+/// are; returns how many.
 pub fn list() -> Result<u32, Failure> {
-    let own_pid = getpid();
-    if !procfs::is_ours(own_pid) {
-        return Err(if procfs::is_there() { Failure::OtherNamespace } else { Failure::NoProc });
+    if !shows_own_namespace(getpid()) {
+        return Err(if is_mounted() { Failure::OtherNamespace } else { Failure::NoProc });
     }
-    let mut zombies: u32 = 0;
-    let mut patience = PATIENCE_IN_ALL;
+    let (mut zombies, mut processes): (u32, u32) = (0, 0);
+    let mut time_left = REAP_TIMEOUT_IN_ALL_MS;
     let mut output = Ok(());
-    let seen = procfs::for_each_suspect(&mut |process| {
+    for_each_process(&mut |process| {
+        processes = processes.saturating_add(1);
         if output.is_err() {
             return;
         }
-        let mut buffer = [0; STAT];
+        let mut buffer = Stat::buffer();
         let Some(zombie) = Stat::read(process, &mut buffer).filter(|stat| stat.state == b'Z') else { return };
-        wait_for_reaping(process, &zombie, &mut patience);
-        match judge(process, &zombie) {
+        wait_for_reaping(process, &zombie, &mut time_left);
+        match report_zombie(process, &zombie) {
             Ok(true) => zombies = zombies.saturating_add(1),
             Ok(false) => {}
-            Err(reason) => output = Err(reason),
+            Err(errno) => output = Err(errno),
         }
     })
     .map_err(|_| Failure::NoProc)?;
-    output.and_then(|()| sum_up(zombies, seen)).map_err(Failure::Output)?;
+    output.and_then(|()| print_summary(zombies, processes)).map_err(Failure::Output)?;
     Ok(zombies)
 }
 
 /// Gives a zombie's parent some time.
-fn wait_for_reaping(process: Pid, zombie: &Stat, patience: &mut u16) {
+fn wait_for_reaping(process: Pid, zombie: &Stat, time_left: &mut u16) {
     let mut waited = 0;
-    while waited < PATIENCE && *patience >= STEP && look_again(process, zombie, &mut [0; STAT]).is_some() {
-        sys::pause_for(STEP);
-        waited = waited.saturating_add(STEP);
-        *patience = patience.saturating_sub(STEP);
+    while waited < REAP_TIMEOUT_MS
+        && *time_left >= STEP_MS
+        && look_again(process, zombie, &mut Stat::buffer()).is_some()
+    {
+        sleep_ms(STEP_MS);
+        waited = waited.saturating_add(STEP_MS);
+        *time_left = time_left.saturating_sub(STEP_MS);
     }
 }
 
-/// The same process once more, unless its PID is another one's by now.
-fn look_again<'a>(process: Pid, seen: &Stat, buffer: &'a mut [u8]) -> Option<Stat<'a>> {
-    Stat::read(process, buffer).filter(|stat| stat.started == seen.started)
+/// The same process once more, unless its PID is another process's by now.
+fn look_again<'a>(process: Pid, before: &Stat, buffer: &'a mut [u8]) -> Option<Stat<'a>> {
+    Stat::read(process, buffer).filter(|stat| stat.started == before.started)
 }
 
-/// Prints what is to be said of a zombie; says whether it counts.
-fn judge(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
-    let (mut now, mut parents, mut tracers) = ([0; STAT], [0; STAT], [0; STAT]);
+/// Prints a zombie's line; returns whether it is a fault.
+fn report_zombie(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
+    let (mut now, mut parents, mut tracers) = (Stat::buffer(), Stat::buffer(), Stat::buffer());
     let now = look_again(process, zombie, &mut now);
-    // The parent may have ended meanwhile, and left it to another one.
+    // The parent may have exited meanwhile, and left it to another one.
     let parent = now.map_or(zombie.parent, |now| now.parent);
     let parent_stat = Stat::read(parent, &mut parents);
-    let tracer = procfs::tracer(process);
-    let sight = Sight {
+    let observation = Observation {
         threads: zombie.threads,
         gone: now.is_none(),
-        tracer,
+        tracer: tracer(process),
         parent,
         parent_state: parent_stat.map(|stat| stat.state),
     };
-    let verdict = sight.verdict();
+    let verdict = observation.verdict();
     let parent = Process(parent, parent_stat);
-    let keeper = match verdict {
+    let holder = match verdict {
         Verdict::Traced(tracer) => Process(tracer, Stat::read(tracer, &mut tracers)),
         _ => parent,
     };
-    let judgement = Judgement { verdict, keeper };
-    print(
-        "{}, started {} ago, child of {}: {}",
-        &[&Process(process, Some(*zombie)), &Seconds(zombie.age()), &parent, &judgement],
-    )?;
-    Ok(verdict.counts())
+    print_line(format_args!(
+        "{}, started {} ago, child of {parent}: {}",
+        Process(process, Some(*zombie)),
+        Seconds(zombie.age()),
+        Explanation { verdict, holder },
+    ))?;
+    Ok(verdict.is_fault())
 }
 
-fn sum_up(zombies: u32, seen: u32) -> Result<(), Errno> {
-    if Stat::read(INIT, &mut [0; STAT]).is_none() {
-        print("not all processes can be seen: /proc is mounted with hidepid, try again as root", &[])?;
+fn print_summary(zombies: u32, processes: u32) -> Result<(), Errno> {
+    if Stat::read(INIT, &mut Stat::buffer()).is_none() {
+        print_line(format_args!(
+            "some processes are hidden (/proc is mounted with hidepid): try again as root"
+        ))?;
     }
     match zombies {
-        0 => print("no zombies: none of the {} processes here waits to be reaped", &[&seen]),
-        1 => print("1 zombie among {} processes", &[&seen]),
-        _ => print("{} zombies among {} processes", &[&zombies, &seen]),
+        0 => print_line(format_args!("no zombies ({processes} processes)")),
+        1 => print_line(format_args!("1 zombie ({processes} processes)")),
+        _ => print_line(format_args!("{zombies} zombies ({processes} processes)")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::shown;
 
     #[test]
     fn every_verdict() {
-        let plain = || Sight {
+        let plain = || Observation {
             threads: 1,
             gone: false,
             tracer: None,
@@ -227,45 +236,48 @@ mod tests {
             parent_state: Some(b'S'),
         };
         assert_eq!(plain().verdict(), Verdict::ParentDoesNotWait);
-        assert_eq!(Sight { parent_state: None, ..plain() }.verdict(), Verdict::ParentDoesNotWait);
-        assert_eq!(Sight { gone: true, ..plain() }.verdict(), Verdict::BeingReaped);
-        assert_eq!(Sight { threads: 2, ..plain() }.verdict(), Verdict::ThreadsRunOn);
-        assert_eq!(Sight { parent: INIT, ..plain() }.verdict(), Verdict::InitDoesNotReap);
-        assert_eq!(Sight { parent: INIT, gone: true, ..plain() }.verdict(), Verdict::BeingReaped);
-        assert_eq!(Sight { parent: Pid::from_raw(0), ..plain() }.verdict(), Verdict::ParentOutside);
+        assert_eq!(Observation { parent_state: None, ..plain() }.verdict(), Verdict::ParentDoesNotWait);
+        assert_eq!(Observation { gone: true, ..plain() }.verdict(), Verdict::BeingReaped);
+        assert_eq!(Observation { threads: 2, ..plain() }.verdict(), Verdict::ThreadsRunning);
+        assert_eq!(Observation { parent: INIT, ..plain() }.verdict(), Verdict::InitDoesNotReap);
+        assert_eq!(Observation { parent: INIT, gone: true, ..plain() }.verdict(), Verdict::BeingReaped);
+        assert_eq!(Observation { parent: Pid::from_raw(0), ..plain() }.verdict(), Verdict::ParentOutside);
         for state in [b'T', b't'] {
-            assert_eq!(Sight { parent_state: Some(state), ..plain() }.verdict(), Verdict::ParentStopped);
+            assert_eq!(
+                Observation { parent_state: Some(state), ..plain() }.verdict(),
+                Verdict::ParentStopped
+            );
         }
         let tracer = Pid::from_raw(99);
-        assert_eq!(Sight { tracer: Some(tracer), ..plain() }.verdict(), Verdict::Traced(tracer));
+        assert_eq!(Observation { tracer: Some(tracer), ..plain() }.verdict(), Verdict::Traced(tracer));
         assert_eq!(
-            Sight { tracer: Some(Pid::from_raw(17)), ..plain() }.verdict(),
+            Observation { tracer: Some(Pid::from_raw(17)), ..plain() }.verdict(),
             Verdict::ParentDoesNotWait
         );
-        assert!(!Verdict::BeingReaped.counts() && !Verdict::ThreadsRunOn.counts());
-        assert!(Verdict::ParentOutside.counts() && Verdict::Traced(tracer).counts());
+        assert!(!Verdict::BeingReaped.is_fault() && !Verdict::ThreadsRunning.is_fault());
+        assert!(Verdict::ParentOutside.is_fault() && Verdict::Traced(tracer).is_fault());
     }
 
     #[test]
-    fn a_verdict_names_the_one_to_blame() {
+    fn a_verdict_names_the_holder() {
         let stat = Stat { name: b"celery", state: b'S', parent: INIT, threads: 4, started: 0 };
         let said = |verdict| {
-            let keeper = match verdict {
+            let holder = match verdict {
                 Verdict::Traced(tracer) => Process(tracer, None),
                 _ => Process(Pid::from_raw(17), Some(stat)),
             };
-            String::from_utf8(shown(&Judgement { verdict, keeper })).unwrap()
+            Explanation { verdict, holder }.to_string()
         };
         assert_eq!(
             said(Verdict::ParentDoesNotWait),
-            "held by 17 (celery), which does not wait for its children: no init can reap it; mend or end that one"
+            "held by 17 (celery), which does not wait for its children: no init can reap it; fix or restart that process"
         );
         assert!(
             said(Verdict::InitDoesNotReap).starts_with("PID 17 (celery) does not reap: run it under an init")
         );
         assert_eq!(
             said(Verdict::Traced(Pid::from_raw(99))),
-            "kept by 99, which traces it: it goes when that lets go"
+            "held by its tracer 99 until the tracer detaches"
         );
         assert_eq!(said(Verdict::BeingReaped), "being reaped");
     }

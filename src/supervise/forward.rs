@@ -1,19 +1,19 @@
-//! Forwarding: which signal goes on, as what, and to whom.
+//! Forwarding: which signal goes on, in place of which, and to which processes.
 
 #![forbid(unsafe_code)]
-
-use std::cell::Cell;
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpgid};
 
-use crate::diagnose::procfs;
-use crate::log::{Level, Log, Show};
-use crate::sys::signal::Signal;
-use crate::sys::{self, Received};
-use crate::text::split_once;
+use super::descendants::{SignalError, signal_all};
+use crate::log::Log;
+use crate::sys::signal::{Signal, SignalInfo, kill, kill_group};
+use crate::units::split_once;
 
-/// Who gets the signals.
+/// The PID that makes a process the init of its namespace (`pid_namespaces(7)`).
+pub const INIT: Pid = Pid::from_raw(1);
+
+/// Which processes get the signals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scope {
     /// The command alone.
@@ -24,207 +24,152 @@ pub enum Scope {
     Everything,
 }
 
-/// What each signal is forwarded as.
-pub struct Rewrites([u8; 65]);
+/// What is forwarded when a signal arrives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rewrite {
+    Keep,
+    Drop,
+    To(Signal),
+}
 
-/// Stands for a signal that no rule names, and that stays what it is.
-const UNNAMED: u8 = u8::MAX;
+/// What is forwarded in place of each signal.
+pub struct Rewrites([Rewrite; 65]);
 
 impl Default for Rewrites {
     fn default() -> Self {
-        Self([UNNAMED; 65])
+        Self([Rewrite::Keep; 65])
     }
 }
 
 impl Rewrites {
-    /// Takes `to` in place of `from`, unless a rule names that.
+    /// Forwards `to` in place of `from`, unless a rule names that.
     pub fn set_default(&mut self, from: Signal, to: Signal) {
-        if let Some(entry @ &mut UNNAMED) = self.0.get_mut(from.number() as usize) {
-            *entry = to.number() as u8;
+        if let Some(rewrite @ Rewrite::Keep) = self.0.get_mut(from.number() as usize) {
+            *rewrite = Rewrite::To(to);
         }
     }
 
-    /// Takes a `FROM:TO`, or says why not. TO may be 0, for nothing.
+    /// Adds a rule `FROM:TO`, or returns why it is none. TO may be 0, for nothing.
     pub fn add(&mut self, rule: &[u8]) -> Result<(), &'static str> {
-        let (from, Some(to)) = split_once(rule, b':') else { return Err("not FROM:TO") };
+        let (from, Some(to)) = split_once(rule, b':') else { return Err("expected FROM:TO") };
         let from = Signal::parse(from).ok_or("FROM is not a signal")?;
         if matches!(from, Signal::KILL | Signal::STOP | Signal::CHLD) {
-            return Err("FROM is never forwarded");
+            return Err("KILL, STOP and CHLD cannot be rewritten");
         }
         let to = match to {
-            b"0" => 0,
-            name => Signal::parse(name).ok_or("TO is not a signal or 0")?.number(),
+            b"0" => Rewrite::Drop,
+            name => Rewrite::To(Signal::parse(name).ok_or("TO is neither a signal nor 0")?),
         };
-        if let Some(entry) = self.0.get_mut(from.number() as usize) {
-            *entry = to as u8;
+        if let Some(rewrite) = self.0.get_mut(from.number() as usize) {
+            *rewrite = to;
         }
         Ok(())
     }
 
-    /// What to forward when `signal` arrives; None where it is to be dropped.
+    /// The signal to forward when `signal` arrives; None where it is to be dropped.
     pub fn apply(&self, signal: Signal) -> Option<Signal> {
         match *self.0.get(signal.number() as usize)? {
-            UNNAMED => Some(signal),
-            entry => Signal::new(i32::from(entry)),
+            Rewrite::Keep => Some(signal),
+            Rewrite::Drop => None,
+            Rewrite::To(to) => Some(to),
         }
     }
 }
 
-/// Whether a signal was meant for the command. Four kinds are not:
+/// Whether a signal is meant for the command. These are not:
 ///
 /// - SIGCHLD is about sexton's own children.
-/// - The terminal's driver raises TSTP, TTIN and TTOU against whoever is in its
-///   process group, that is against sexton itself; the command gets its own. Then
-///   `si_code` is SI_KERNEL, and from a process it is never positive
-///   (`sigaction(2)`). Nor those with which sexton stopped its own process group,
+/// - The terminal's driver raises TSTP, TTIN and TTOU against the process group that sexton
+///   is in. The command gets its own. Then `si_code` is SI_KERNEL; from a process it is
+///   never positive (`sigaction(2)`). Nor is one that sexton sent to its own process group,
 ///   after the command had stopped.
-/// - Where the two are in one process group, the driver raises INT, QUIT and WINCH
-///   against both.
+/// - Where the two are in one process group, the driver raises INT, QUIT and WINCH against
+///   both, and what sexton sends to the group comes back to it.
 /// - SIGPIPE and SIGXFSZ that sexton raised by writing a message.
-pub fn is_for_the_command(received: Received, own_pid: Pid, same_group: bool) -> bool {
-    match received.signal {
+pub fn is_for_command(info: SignalInfo, own_pid: Pid, shared_group: bool) -> bool {
+    let from_ourselves = info.sender() == Some(own_pid);
+    match info.signal {
         Signal::CHLD => false,
-        Signal::TSTP | Signal::TTIN | Signal::TTOU => {
-            received.sent_by_a_process() && received.sender() != Some(own_pid)
-        }
-        Signal::INT | Signal::QUIT | Signal::WINCH => received.sent_by_a_process() || !same_group,
-        Signal::PIPE | Signal::XFSZ => received.sender() != Some(own_pid),
-        _ => true,
+        Signal::TSTP | Signal::TTIN | Signal::TTOU => info.is_from_user() && !from_ourselves,
+        Signal::INT | Signal::QUIT | Signal::WINCH if shared_group => info.is_from_user() && !from_ourselves,
+        Signal::PIPE | Signal::XFSZ => !from_ourselves,
+        _ => !(shared_group && from_ourselves),
     }
 }
 
-/// Sends signals on.
+/// Sends signals on. A failure is logged once: a signal that repeats must not flood the
+/// log.
 pub struct Forwarder<'a> {
     scope: Scope,
-    command: Option<Pid>,
     own_pid: Pid,
     log: &'a Log,
-    /// Whether a failure was told: a signal that repeats must not flood the log.
-    refusal_told: Cell<bool>,
-    /// The newest process when all that is left was told to end.
-    newest_told: Cell<Option<Pid>>,
+    failure_logged: bool,
 }
 
 impl<'a> Forwarder<'a> {
-    /// `command`, if there is one, leads the process group of the same number, or at
-    /// least has led it, where the scope is more than itself.
-    pub fn new(scope: Scope, command: Option<Pid>, own_pid: Pid, log: &'a Log) -> Self {
-        Self { scope, command, own_pid, log, refusal_told: Cell::new(false), newest_told: Cell::new(None) }
+    /// For this scope.
+    pub fn new(scope: Scope, own_pid: Pid, log: &'a Log) -> Self {
+        Self { scope, own_pid, log, failure_logged: false }
     }
 
-    /// Sends `signal` to those it is for. Must not be called once the command has
-    /// been reaped: its PID may then be somebody else's.
-    pub fn send(&self, signal: Signal) {
-        let Some(command) = self.command else { return };
-        self.log.say(Level::Debug, "forwarding {}", &[&signal]);
+    /// Sends `signal` to the processes in the scope. Must not be called once the command
+    /// has been reaped: its PID may then be another process's.
+    pub fn send(&mut self, signal: Signal, command: Pid) {
+        self.log.debug(format_args!("forwarding {signal}"));
         let sent = match self.scope {
-            Scope::Command => sys::kill(command, signal),
+            Scope::Command => kill(command, signal).map_err(SignalError::Refused),
             Scope::Group => send_to_group(command, signal),
-            Scope::Everything => match self.send_to_everything(signal) {
-                // Without a /proc of our namespace only the group is known.
-                Err(Errno::ENOSYS) => {
-                    self.tell_once(signal, &NO_PROC);
+            Scope::Everything => match signal_all(self.own_pid, signal) {
+                Err(error @ SignalError::NoProc) => {
+                    self.log_once(format_args!("{error}: forwarding {signal} to the process group only"));
                     send_to_group(command, signal)
                 }
                 sent => sent,
             },
         };
-        self.heed(signal, sent);
+        self.check(signal, sent);
     }
 
-    /// Tells what is left of the command's process group to end, as soon as the command
-    /// has been reaped: the group keeps its number while it has members.
-    pub fn end_group(&self) {
-        if let Some(command) = self.command {
-            let _ = sys::kill_group(command, Signal::TERM);
-        }
+    /// Sends TERM to the rest of the command's process group, when the command has been
+    /// reaped: the group keeps its number while it has members.
+    pub fn terminate_group(&self, command: Pid) {
+        let _ = kill_group(command, Signal::TERM);
     }
 
-    /// Sends `signal` to all that is left, when the command has ended.
-    pub fn send_to_rest(&self, signal: Signal) {
-        self.log.say(Level::Debug, "forwarding {} to all that is left", &[&signal]);
-        self.heed(signal, self.send_to_everything(signal));
+    /// Sends `signal` to all remaining processes, when the command has exited.
+    pub fn signal_remaining(&mut self, signal: Signal) {
+        self.log.debug(format_args!("forwarding {signal} to all remaining processes"));
+        let sent = signal_all(self.own_pid, signal);
+        self.check(signal, sent);
     }
 
-    /// Tells all that is left to end. Who is stopped is continued, to be able to; as
-    /// CONT goes to all, no /proc is needed to know who that is.
-    ///
-    /// Who is born meanwhile was not told, or had it from its parent's hands: see
-    /// [`Self::end_newcomers`].
-    pub fn end_rest(&self, signal: Signal) {
-        self.log.say(Level::Debug, "sending {} to all that is left", &[&signal]);
-        let newest = procfs::newest();
-        self.newest_told.set(newest);
-        let sent = if self.own_pid == INIT {
-            sys::kill_everything(signal).and_then(|()| sys::kill_everything(Signal::CONT))
-        } else {
-            procfs::signal_descendants(self.own_pid, &[signal, Signal::CONT], &|process| {
-                newest.is_none_or(|newest| process <= newest || !procfs::is_newer(process, newest))
-            })
-        };
-        self.heed(signal, sent);
-        self.end_newcomers(signal);
-    }
-
-    /// Tells those to end who were born since that was told last, each of them once.
-    /// Where the kernel does not say which process is the newest, nobody is told.
-    pub fn end_newcomers(&self, signal: Signal) {
-        // More come while these are told; but this is not the place to stay for ever.
-        for _ in 0..ROUNDS {
-            let Some(told) = self.newest_told.get() else { return };
-            let Some(newest) = procfs::newest() else { return };
-            if newest == told {
-                return;
-            }
-            self.newest_told.set(Some(newest));
-            let sent = procfs::signal_descendants(self.own_pid, &[signal, Signal::CONT], &|process| {
-                procfs::is_between(process, told, newest)
-            });
-            self.heed(signal, sent);
-        }
-    }
-
-    fn send_to_everything(&self, signal: Signal) -> Result<(), Errno> {
-        if self.own_pid == INIT {
-            sys::kill_everything(signal)
-        } else {
-            procfs::signal_descendants(self.own_pid, &[signal], &|_| true)
-        }
-    }
-
-    fn heed(&self, signal: Signal, sent: Result<(), Errno>) {
+    /// Logs that a signal did not reach all of the processes that it was for.
+    pub fn check(&mut self, signal: Signal, sent: Result<(), SignalError>) {
         match sent {
-            // Whoever it was for is gone, or about to be.
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(Errno::ENOSYS) => self.tell_once(signal, &NO_PROC),
-            Err(reason) => self.tell_once(signal, &reason),
+            // The process that it was for is gone, or about to be.
+            Ok(()) | Err(SignalError::Refused(Errno::ESRCH)) => {}
+            Err(error) => self.log_once(format_args!("forwarding {signal}: {error}")),
         }
     }
 
-    fn tell_once(&self, signal: Signal, reason: &dyn Show) {
-        if !self.refusal_told.replace(true) {
-            self.log.say(Level::Problem, "forwarding {}: {}", &[&signal, reason]);
+    fn log_once(&mut self, message: std::fmt::Arguments) {
+        if !self.failure_logged {
+            self.failure_logged = true;
+            self.log.error(message);
         }
     }
 }
 
-/// A command that left its process group is still the one to be told to stop.
-fn send_to_group(command: Pid, signal: Signal) -> Result<(), Errno> {
-    let sent = sys::kill_group(command, signal);
-    match getpgid(Some(command)) {
-        Ok(group) if group != command => sys::kill(command, signal),
-        _ => sent,
+/// The command leads the group of the same number, unless it has not come to that yet, or
+/// has left it since: then it gets the signal by its PID.
+fn send_to_group(command: Pid, signal: Signal) -> Result<(), SignalError> {
+    let sent = kill_group(command, signal);
+    let left = || getpgid(Some(command)).is_ok_and(|group| group != command);
+    if sent == Err(Errno::ESRCH) || left() {
+        return Ok(kill(command, signal)?);
     }
+    Ok(sent?)
 }
-
-const NO_PROC: &str = "no /proc to find descendants in";
-
-/// How often in a row newcomers are looked for.
-const ROUNDS: u8 = 8;
-
-/// The PID that makes a process the init of its namespace
-/// (`pid_namespaces(7)`).
-pub const INIT: Pid = Pid::from_raw(1);
 
 #[cfg(test)]
 mod tests {
@@ -267,10 +212,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forwarded() {
+    fn signals_for_sexton_itself_are_not_forwarded() {
         let own = Pid::from_raw(7);
         let forwarded = |name, code, sender| {
-            is_for_the_command(Received::new(signal(name), code, Pid::from_raw(sender)), own, false)
+            is_for_command(SignalInfo::new(signal(name), code, Pid::from_raw(sender)), own, false)
         };
         assert!(forwarded("TERM", libc::SI_USER, 1));
         assert!(forwarded("TERM", libc::SI_USER, 0), "from outside the namespace");
@@ -291,10 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn what_the_terminal_sends_to_a_shared_group_is_not_sent_twice() {
+    fn the_terminals_signals_to_a_shared_group_are_not_forwarded() {
         let own = Pid::from_raw(7);
         let forwarded = |name, code, same_group| {
-            is_for_the_command(Received::new(signal(name), code, Pid::from_raw(0)), own, same_group)
+            is_for_command(SignalInfo::new(signal(name), code, Pid::from_raw(0)), own, same_group)
         };
         for name in ["INT", "QUIT", "WINCH"] {
             assert!(!forwarded(name, libc::SI_KERNEL, true));
@@ -302,6 +247,9 @@ mod tests {
             assert!(forwarded(name, libc::SI_USER, true));
         }
         assert!(forwarded("HUP", libc::SI_KERNEL, true), "a hang-up goes to the session's leader alone");
+        let sent_by_us = SignalInfo::new(signal("TERM"), libc::SI_USER, own);
+        assert!(!is_for_command(sent_by_us, own, true), "it was sent to the group");
+        assert!(is_for_command(sent_by_us, own, false));
     }
 
     proptest! {

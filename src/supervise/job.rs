@@ -1,258 +1,400 @@
-//! Sessions, process groups and the controlling terminal: what the command would
-//! have had in our place, it gets (`credentials(7)`, `setsid(2)`, `tty_ioctl(4)`;
-//! POSIX, General Terminal Interface).
+//! The command as a job: its session, its process group, the terminal's foreground, and
+//! stopping together (`credentials(7)`, `setsid(2)`, `tty_ioctl(4)`; POSIX, General Terminal
+//! Interface).
 //!
-//! Nothing here is ever fatal. Every one of these calls fails somewhere: without a
-//! terminal, on a terminal that is not ours, in sandboxes that know none of it.
+//! The command gets what it would have had in sexton's place. The cases, of which the first
+//! that applies counts:
+//!
+//! | sexton | the command | the foreground | when the command stops |
+//! |---|---|---|---|
+//! | is called dumb-init, `-c` | stays in sexton's group | is theirs together | the same signal stops sexton |
+//! | is called dumb-init | leads a session | is the command's, if sexton leads its session | its group is orphaned: only STOP stops it |
+//! | leads its session, has a terminal (a container's PID 1) | leads a session, and takes the terminal, which sexton gives up | is the command's | its group is orphaned: only STOP stops it |
+//! | the same with `-t` or `-a` | leads a group. Its exit must not hang up the processes that sexton waits for, as that of a session's leader would | is handed over | nothing would continue sexton: as if the group were orphaned |
+//! | is in a job of a shell | leads a group | is handed over, if the job has it | sexton stops, too, and the rest of a pipeline or script with it. When sexton is continued, the command is. When the command is continued or exits, sexton is continued |
+//! | is in an orphaned group, or has no terminal | leads a group | stays where it is | TSTP is undone, reading the terminal fails with EIO. STOP stops the command alone |
+//!
+//! A shell that would continue sexton has a terminal, and a process in sexton's session but
+//! in another group (POSIX: otherwise the group is *orphaned*). If there is none, sexton
+//! never stops.
+//!
+//! Nothing here is ever fatal. Each of these calls fails somewhere: without a terminal, on a
+//! terminal of another session, in sandboxes that know none of it.
 
 #![forbid(unsafe_code)]
 
-use std::cell::Cell;
+use std::fmt::{self, Display, Formatter};
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, setpgid, setsid, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, read, setpgid, setsid, tcgetpgrp, tcsetpgrp};
 
-use crate::cli::compat::Placement;
-use crate::diagnose::procfs;
-use crate::supervise::forward::INIT;
-use crate::sys::signal::Signal;
-use crate::sys::{self, Received};
+use crate::diagnose::procfs::{Stat, parent, shows_own_namespace};
+use crate::log::Reason;
+use crate::sys::fd::{give_up_terminal, open, standard_descriptor_that_controls, take_terminal};
+use crate::sys::process::{OwnProcess, fork};
+use crate::sys::signal::{Signal, SignalInfo, group_exists, kill, kill_group, kill_own_group};
+use crate::sys::time::sleep_ms;
+use crate::sys::wait::{WaitStatus, reap_child};
 
-/// The place that is kept for the command, from before its start.
-pub struct Place {
-    kind: Kind,
-    /// Signals that came while the terminal was given up, and are the command's.
-    pub signals: sys::SignalSet,
+/// Which session and process group the command gets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Placement {
+    /// Those that it would have had in sexton's place.
+    Auto,
+    /// A session of its own.
+    NewSession,
+    /// Sexton's process group.
+    SharedGroup,
 }
 
-enum Kind {
-    /// It leads a session, and takes the terminal that we gave up, if there is one.
+/// What is prepared for the command before it starts.
+pub struct JobSetup {
+    placement: Placement,
+    kind: JobKind,
+}
+
+enum JobKind {
+    /// It leads a session, and takes this terminal.
     Session(Option<OwnedFd>),
-    /// It leads a process group, and takes the foreground of this terminal: there
-    /// is one only where we have it.
+    /// It leads a process group, and takes the foreground of this terminal: there is one
+    /// only where sexton's group has it.
     Group(Option<OwnedFd>),
-    /// It stays in our process group.
-    Ours,
+    /// It stays in sexton's process group.
+    SharedGroup,
 }
 
-/// A call that failed, to be told at `-v`.
-pub type Problem = Option<(&'static str, Errno)>;
+/// A call that failed, to be logged at `-v`.
+pub struct FailedCall {
+    call: &'static str,
+    errno: Errno,
+}
 
-impl Place {
-    /// Makes the place.
-    ///
-    /// Where we lead our session, as a container's PID 1 does, the command shall
-    /// lead one: else its process group would not be an orphaned one, a Ctrl-Z
-    /// would stop it, and nobody be there to continue it. So the terminal must be
-    /// given up first. Elsewhere we are part of somebody's job, and stay so.
-    pub fn prepare(own_pid: Pid, placement: Placement) -> (Self, Problem) {
-        let mut signals = sys::SignalSet::EMPTY;
-        if placement == Placement::OurGroup {
-            return (Self { kind: Kind::Ours, signals }, None);
+impl FailedCall {
+    fn of(call: &'static str, result: Result<(), Errno>) -> Option<Self> {
+        Some(Self { call, errno: result.err()? })
+    }
+}
+
+impl Display for FailedCall {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{}: {}", self.call, Reason(self.errno))
+    }
+}
+
+impl JobSetup {
+    /// Chooses the case, and gives the terminal up where that has to be done first.
+    pub fn prepare(
+        process: &OwnProcess,
+        own_pid: Pid,
+        placement: Placement,
+        waits_for_others: bool,
+    ) -> (Self, Option<FailedCall>) {
+        if placement == Placement::SharedGroup {
+            return (Self { placement, kind: JobKind::SharedGroup }, None);
         }
-        let terminal = controlling_terminal();
+        let mut terminal = controlling_terminal();
         let mut failed = None;
-        if getsid(None) == Ok(own_pid) {
-            if let Some(terminal) = &terminal {
-                failed = problem("TIOCNOTTY", sys::give_up_terminal(terminal));
-            }
+        let new_session = placement == Placement::NewSession || !waits_for_others;
+        if new_session
+            && getsid(None) == Ok(own_pid)
+            && let Some(given_up) = terminal.take()
+        {
+            failed = release_terminal(process, &given_up);
             if failed.is_none() {
-                if terminal.is_some() {
-                    signals = hang_ups_by_others(own_pid);
-                }
-                return (Self { kind: Kind::Session(terminal), signals }, None);
+                return (Self { placement, kind: JobKind::Session(Some(given_up)) }, None);
             }
+            terminal = Some(given_up);
         }
-        if placement == Placement::OwnSession {
-            // The terminal stays with our session.
-            return (Self { kind: Kind::Session(None), signals }, failed);
-        }
-        let foreground = terminal.filter(is_ours);
-        (Self { kind: Kind::Group(foreground), signals }, failed)
+        let kind = match placement {
+            // The terminal stays with sexton's session.
+            Placement::NewSession => JobKind::Session(None),
+            _ => JobKind::Group(terminal.filter(is_foreground)),
+        };
+        (Self { placement, kind }, failed)
     }
 
-    /// Takes the place; called by the child before it executes, all signals still
-    /// blocked: a background process that blocks SIGTTOU may set the foreground
-    /// (`tcsetpgrp(3)`).
-    pub fn take(&self) -> Problem {
+    /// Applies it to the child, before that executes. All signals are still blocked: a
+    /// background process that blocks SIGTTOU may set the foreground (`tcsetpgrp(3)`).
+    pub fn apply_in_child(&self) -> Option<FailedCall> {
         match &self.kind {
-            Kind::Session(terminal) => match (setsid(), terminal) {
+            JobKind::Session(terminal) => match (setsid(), terminal) {
                 (Ok(_), None) => None,
-                (Ok(_), Some(terminal)) => problem("TIOCSCTTY", sys::take_terminal(terminal)),
-                (Err(reason), _) => {
-                    let _ = lead_group();
-                    Some(("setsid", reason))
+                (Ok(_), Some(terminal)) => FailedCall::of("TIOCSCTTY", take_terminal(terminal)),
+                (Err(errno), _) => {
+                    let _ = lead_group(THIS);
+                    Some(FailedCall { call: "setsid", errno })
                 }
             },
-            Kind::Group(foreground) => {
-                // From the foreground on a Ctrl-Z can reach us, and stop us too early. (It
-                // stops nobody who leads a session: that group is an orphaned one.)
-                sys::catch_stop_signals();
-                match (lead_group(), foreground) {
-                    (Err(reason), _) => Some(("setpgid", reason)),
-                    (Ok(()), Some(terminal)) => problem("tcsetpgrp", tcsetpgrp(terminal, getpgrp())),
-                    (Ok(()), None) => None,
-                }
-            }
-            Kind::Ours => None,
+            JobKind::Group(foreground) => match (lead_group(THIS), foreground) {
+                (Err(errno), _) => Some(FailedCall { call: "setpgid", errno }),
+                (Ok(()), Some(terminal)) => FailedCall::of("tcsetpgrp", tcsetpgrp(terminal, getpgrp())),
+                (Ok(()), None) => None,
+            },
+            JobKind::SharedGroup => None,
         }
     }
 
-    /// Takes the foreground back from a command that did not start. It is gone, and
-    /// its process group with it.
-    pub fn give_back(&self) {
-        if let Kind::Group(Some(terminal)) = &self.kind {
-            let _ = tcsetpgrp(terminal, getpgrp());
+    /// What remains to be done for a command that was started; lets go of the terminal.
+    ///
+    /// Parent and child both make the process group, as either may be first to use it.
+    pub fn into_job(self, own_pid: Pid, command: Pid) -> Job {
+        let leads_group = matches!(self.kind, JobKind::Group(_));
+        if leads_group {
+            let _ = lead_group(command);
+        }
+        Job {
+            own_pid,
+            command,
+            stops_with_command: leads_group && self.placement == Placement::Auto,
+            shares_group: matches!(self.kind, JobKind::SharedGroup),
+            gave_foreground: matches!(self.kind, JobKind::Group(Some(_))),
+            watcher: None,
         }
     }
+}
 
-    /// What is left to do for a command that has started; lets go of the terminal.
-    pub fn into_job(self, own_pid: Pid, command: Pid, placement: Placement) -> Job {
-        let foreground = Cell::new(matches!(self.kind, Kind::Group(Some(_))));
-        let usual = placement == Placement::AsInOurPlace;
-        let ours = usual && (own_pid != INIT || matches!(self.kind, Kind::Group(_)));
-        Job { own_pid, command, ours, foreground }
+/// To `setpgid(2)`, the calling process.
+const THIS: Pid = Pid::from_raw(0);
+
+fn lead_group(process: Pid) -> Result<(), Errno> {
+    setpgid(process, THIS)
+}
+
+/// Gives the terminal up, as the leader of the session that it controls.
+///
+/// The kernel then sends HUP and CONT to the foreground group, in which may be helpers that
+/// the entrypoint has started. So that no process gets them, a child makes a group of its
+/// own the foreground, and exits: that group is empty.
+fn release_terminal(process: &OwnProcess, terminal: &OwnedFd) -> Option<FailedCall> {
+    let child =
+        fork(process, || u8::from(lead_group(THIS).and_then(|()| tcsetpgrp(terminal, getpgrp())).is_err()));
+    match child.and_then(reap_child) {
+        Ok(WaitStatus::SUCCESS) => {}
+        Ok(_) => return Some(FailedCall { call: "tcsetpgrp", errno: Errno::EIO }),
+        Err(errno) => return Some(FailedCall { call: "fork", errno }),
     }
+    let failed = FailedCall::of("TIOCNOTTY", give_up_terminal(terminal));
+    if failed.is_some() {
+        let _ = tcsetpgrp(terminal, getpgrp());
+    }
+    failed
 }
 
-/// Makes the caller the leader of a process group.
-fn lead_group() -> Result<(), Errno> {
-    setpgid(Pid::from_raw(0), Pid::from_raw(0))
+/// Whether sexton's own process group has a terminal's foreground.
+///
+/// In a PID namespace that the group comes from outside of, it and every other one from
+/// there have the number 0. Then a read of nothing decides: with SIGTTIN blocked, it fails
+/// with EIO in the background.
+fn is_foreground(terminal: &OwnedFd) -> bool {
+    let own = getpgrp();
+    let foreground = tcgetpgrp(terminal) == Ok(own);
+    foreground && (own.as_raw() > 0 || read(terminal, &mut []) != Err(Errno::EIO))
 }
 
-/// Whether our own process group has a terminal's foreground.
-fn is_ours(terminal: &OwnedFd) -> bool {
-    tcgetpgrp(terminal) == Ok(getpgrp())
-}
-
-fn problem(call: &'static str, result: Result<(), Errno>) -> Problem {
-    Some((call, result.err()?))
-}
-
-/// The terminal that controls our session. `/dev/tty` is it by definition, and
-/// ENXIO there means that there is none (`tty(4)`). Where there is no such file, one
-/// of the standard descriptors may be it.
+/// The terminal that controls our session. `/dev/tty` is it by definition, and ENXIO there
+/// means that there is none (`tty(4)`). Where there is no such file, one of the standard
+/// descriptors may be it.
 fn controlling_terminal() -> Option<OwnedFd> {
-    match sys::open(c"/dev/tty", OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK, 0) {
+    match open(c"/dev/tty", OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK, 0) {
         Ok(terminal) => Some(terminal),
         Err(Errno::ENXIO) => None,
-        Err(_) => sys::standard_descriptor_that_controls(getsid(None).ok()?),
+        Err(_) => standard_descriptor_that_controls(getsid(None).ok()?),
     }
 }
 
-/// Takes the HUP and the CONT that the kernel sends to the foreground group when
-/// its leader gives the terminal up. They come in our own name; what somebody else
-/// sent is returned. (While one is pending the kernel drops another of its kind,
-/// so they are taken at once.)
-fn hang_ups_by_others(own_pid: Pid) -> sys::SignalSet {
-    let mut others = sys::SignalSet::EMPTY;
-    let looked_for = sys::SignalSet::EMPTY.with(Signal::HUP).with(Signal::CONT);
-    while let Some(received) = sys::take_pending_signal(looked_for) {
-        if received.sender() != Some(own_pid) {
-            others = others.with(received.signal);
-        }
-    }
-    others
-}
-
-/// The command as a job that can stop, and we with it.
+/// The command as a job.
 pub struct Job {
     own_pid: Pid,
     command: Pid,
-    /// Whether we are part of a job ourselves, which stops as one. The PID 1 that leads
-    /// its session is not: it has nobody to stop for.
-    pub ours: bool,
+    /// Whether sexton looks at the command's stops.
+    pub stops_with_command: bool,
+    /// Whether sexton is in the command's process group.
+    pub shares_group: bool,
     /// Whether the command was given the foreground.
-    foreground: Cell<bool>,
+    gave_foreground: bool,
+    /// The last process that watched a stopped command.
+    watcher: Option<Pid>,
 }
 
 impl Job {
-    /// That there is no command.
+    /// The job that there is without a command.
     pub fn none(own_pid: Pid) -> Self {
-        Self { own_pid, command: own_pid, ours: false, foreground: Cell::new(false) }
+        Self {
+            own_pid,
+            command: own_pid,
+            stops_with_command: false,
+            shares_group: false,
+            gave_foreground: false,
+            watcher: None,
+        }
     }
 
-    /// The command has stopped: stop as well, so that whoever waits for us sees it.
-    pub fn stopped(&self, signal: Signal) {
-        // Without us, the kernel would have let these stop nobody.
-        if signal != Signal::STOP && self.is_orphaned() {
-            let _ = sys::kill_group(self.command, Signal::CONT);
+    /// The command was stopped by `signal`.
+    pub fn on_command_stop(&mut self, process: &OwnProcess, signal: Signal) {
+        let wants_terminal = matches!(signal, Signal::TTIN | Signal::TTOU);
+        // The command needs the foreground, and sexton's group has it: the shell may give it
+        // to that group once more, with each further part of a pipeline.
+        if wants_terminal && self.hand_over_foreground() {
+            return self.continue_command();
+        }
+        if !self.has_job_control() {
+            // Without sexton, none of these but STOP would have stopped the command; and
+            // its use of the terminal would have failed, as its group would be an orphaned
+            // one. If sexton joins the group, it is.
+            if wants_terminal && !self.shares_group {
+                self.shares_group = setpgid(THIS, self.command).is_ok();
+            }
+            if signal != Signal::STOP {
+                self.continue_command();
+            }
             return;
         }
-        // It needs the foreground, and we have it: the shell may give it to our group
-        // once more after we passed it on, with each further part of a pipeline.
-        if matches!(signal, Signal::TTIN | Signal::TTOU) && self.continued() {
-            let _ = sys::kill_group(self.command, Signal::CONT);
+        // The terminal stops all of the foreground group; without sexton, the rest of a
+        // pipeline or the script that runs it would have been in it.
+        if signal != Signal::STOP && self.command_has_foreground() {
+            let _ = kill_own_group(signal);
+        }
+        self.suspend_until_command_continues(process);
+    }
+
+    /// Sexton was continued: hands the foreground over, if its group has it.
+    pub fn on_continue(&mut self) {
+        self.hand_over_foreground();
+    }
+
+    /// A process of sexton's own group, another part of a pipeline, was stopped as it needs
+    /// the terminal, and the command has it: gives it that.
+    pub fn on_terminal_wanted(&mut self) {
+        if !self.gave_foreground || !self.command_has_foreground() {
             return;
         }
-        // The terminal stops all of the foreground group; ours, the rest of a
-        // pipeline or the script that runs us, would have been it.
-        let foreground = controlling_terminal().and_then(|terminal| tcgetpgrp(terminal).ok());
-        if signal != Signal::STOP && foreground == Some(self.command) {
-            let _ = sys::kill_own_group(signal);
-        }
-        let _ = sys::kill(self.own_pid, Signal::STOP);
-    }
-
-    /// Stops us, after the command has ended, if somebody would continue us.
-    pub fn stop(&self) {
-        if !self.is_orphaned() {
-            let _ = sys::kill(self.own_pid, Signal::STOP);
+        if let Some(terminal) = controlling_terminal()
+            && tcsetpgrp(&terminal, getpgrp()).is_ok()
+        {
+            let _ = kill_own_group(Signal::CONT);
         }
     }
 
-    /// We were continued: hand the foreground over, if we were given it. Says
-    /// whether it was.
-    pub fn continued(&self) -> bool {
-        let terminal = if self.ours { controlling_terminal() } else { None };
+    /// Whether a Ctrl-Z that reached sexton was for the command: in a job, while sexton's
+    /// own group has the foreground. Elsewhere the command gets its own.
+    pub fn wants_suspend(&self, info: SignalInfo) -> bool {
+        info.signal == Signal::TSTP
+            && !info.is_from_user()
+            && self.stops_with_command
+            && controlling_terminal().is_some_and(|terminal| is_foreground(&terminal))
+    }
+
+    /// Whether a signal is sexton's own doing: to continue itself or its process group.
+    pub fn sent(&self, info: SignalInfo) -> bool {
+        let sender = info.sender();
+        info.signal == Signal::CONT
+            && sender.is_some()
+            && (sender == Some(self.own_pid) || sender == self.watcher)
+    }
+
+    /// Stops sexton, after the command has exited, if something would continue it.
+    pub fn suspend(&self) {
+        if self.has_job_control() {
+            let _ = kill(self.own_pid, Signal::STOP);
+        }
+    }
+
+    /// The command has exited: takes the foreground back, unless another group has it by
+    /// now. Returns whether the terminal's Ctrl-C or Ctrl-\ killed the command: then it has
+    /// reached the rest of sexton's process group, too, as it would have without sexton, and
+    /// shall end sexton. `forwarded` is the last signal that sexton itself sent to the
+    /// command.
+    pub fn on_command_exit(&mut self, status: WaitStatus, forwarded: Option<Signal>) -> bool {
+        if !std::mem::take(&mut self.gave_foreground) {
+            return false;
+        }
+        let Some(terminal) = controlling_terminal() else { return false };
+        let Ok(group) = tcgetpgrp(&terminal) else { return false };
+        if group != self.command && group_exists(group) {
+            return false;
+        }
+        let _ = tcsetpgrp(&terminal, getpgrp());
+        let Some(signal @ (Signal::INT | Signal::QUIT)) = status.term_signal() else { return false };
+        group == self.command
+            && forwarded != Some(signal)
+            && self.has_job_control()
+            && kill_own_group(signal).is_ok()
+    }
+
+    fn continue_command(&self) {
+        let _ = kill_group(self.command, Signal::CONT);
+    }
+
+    /// Hands the foreground over to the command, if sexton's group has it. Returns whether
+    /// it did.
+    fn hand_over_foreground(&mut self) -> bool {
+        let terminal = if self.stops_with_command { controlling_terminal() } else { None };
         let Some(terminal) = terminal else { return false };
-        let handed = is_ours(&terminal) && tcsetpgrp(&terminal, self.command).is_ok();
-        if handed {
-            self.foreground.set(true);
-        }
+        let handed = is_foreground(&terminal) && tcsetpgrp(&terminal, self.command).is_ok();
+        self.gave_foreground |= handed;
         handed
     }
 
-    /// Whether a Ctrl-Z that reached us was for the command: in a job, while our own
-    /// group has the foreground. Elsewhere the command gets its own.
-    pub fn is_suspended_by(&self, received: Received) -> bool {
-        received.signal == Signal::TSTP
-            && !received.sent_by_a_process()
-            && self.ours
-            && controlling_terminal().is_some_and(|terminal| is_ours(&terminal))
+    fn command_has_foreground(&self) -> bool {
+        controlling_terminal().is_some_and(|terminal| tcgetpgrp(&terminal) == Ok(self.command))
     }
 
-    /// The command has ended: take the foreground back, unless somebody else has it
-    /// by now.
-    pub fn ended(&self) {
-        if !self.foreground.take() {
-            return;
-        }
-        let Some(terminal) = controlling_terminal() else { return };
-        let Ok(group) = tcgetpgrp(&terminal) else { return };
-        if group == self.command || !sys::group_exists(group) {
-            let _ = tcsetpgrp(&terminal, getpgrp());
+    /// Stops sexton, so that the shell which waits for it notices. A stopped process cannot
+    /// see that its child goes on; so meanwhile a child of sexton's looks at the command,
+    /// and continues sexton when the command has been continued by another process, or has
+    /// exited.
+    fn suspend_until_command_continues(&mut self, process: &OwnProcess) {
+        self.watcher = if shows_own_namespace(self.own_pid) {
+            fork(process, || self.watch_command()).ok()
+        } else {
+            None
+        };
+        let _ = kill(self.own_pid, Signal::STOP);
+        if let Some(watcher) = self.watcher {
+            let _ = kill(watcher, Signal::KILL);
+            let _ = reap_child(watcher);
         }
     }
 
-    /// Whether our process group is an orphaned one: the parent of the job that we
-    /// are part of is in no other group of the same session, so nobody would
-    /// continue it (POSIX, Orphaned Process Group).
+    /// Continues sexton again and again, from when the command is not stopped any more, until
+    /// sexton kills this process, or has ended itself.
+    fn watch_command(&self) -> u8 {
+        while getppid() == self.own_pid {
+            sleep_ms(WATCH_INTERVAL_MS);
+            let state = Stat::read(self.command, &mut Stat::buffer()).map(|stat| stat.state);
+            if !matches!(state, Some(b'T' | b't')) {
+                let _ = kill(self.own_pid, Signal::CONT);
+            }
+        }
+        0
+    }
+
+    /// Whether a job-control shell would continue sexton: it has a terminal, and its process
+    /// group is no orphaned one.
+    fn has_job_control(&self) -> bool {
+        controlling_terminal().is_some() && !self.is_orphaned()
+    }
+
+    /// Whether sexton's process group is an orphaned one: the parent of the job that it is
+    /// part of is in no other group of the same session (POSIX, Orphaned Process Group).
     fn is_orphaned(&self) -> bool {
         // A session's leader has its parent in another one.
         if getsid(None) == Ok(self.own_pid) {
             return true;
         }
-        let mut parent = getppid();
-        while parent.as_raw() > 0 && getpgid(Some(parent)) == Ok(getpgrp()) {
-            match procfs::parent(parent) {
-                Some(next) => parent = next,
+        let mut ancestor = getppid();
+        while ancestor.as_raw() > 0 && getpgid(Some(ancestor)) == Ok(getpgrp()) {
+            match parent(ancestor) {
+                Some(next) => ancestor = next,
                 None => return false,
             }
         }
-        // Who is outside of our PID namespace cannot be asked.
-        parent.as_raw() > 0 && getsid(Some(parent)) != getsid(None)
+        // A process outside of our PID namespace cannot be asked.
+        ancestor.as_raw() > 0 && getsid(Some(ancestor)) != getsid(None)
     }
 }
+
+/// How often a stopped command is looked at.
+const WATCH_INTERVAL_MS: u16 = 50;

@@ -1,361 +1,191 @@
-//! The loop: reap until nothing is left to reap, then sleep until a signal comes or
-//! time is up.
+//! The life of one command: start it, reap until no child is left to reap, sleep until a
+//! signal arrives or a deadline passes, forward, and end as it did.
 
 #![forbid(unsafe_code)]
 
+pub mod config;
+pub mod descendants;
 pub mod forward;
 pub mod job;
 pub mod shutdown;
 pub mod spawn;
-
-use std::cell::Cell;
-use std::mem;
+mod supervisor;
 
 use nix::errno::Errno;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, chdir, getpid, getppid};
 
-use crate::diagnose::orphans::{Orphan, Report};
-use crate::diagnose::procfs::{STAT, Stat};
-use crate::log::{Level, Log};
-use crate::supervise::forward::{Forwarder, Rewrites, is_for_the_command};
-use crate::supervise::job::Job;
-use crate::supervise::shutdown::{Action, Event, Moment, Phase, Plan, State, is_request};
+use crate::diagnose::orphans::Report;
+use crate::diagnose::termination::{Ending, TerminationMessage};
+use crate::log::{Escaped, Log, Reason};
+use crate::sys::fd::close_all_but_standard;
+use crate::sys::path::base_name;
+use crate::sys::process::{EXIT_FAILED, OwnProcess, become_subreaper, is_subreaper, set_parent_death_signal};
 use crate::sys::signal::Signal;
-use crate::sys::wait::Status;
-use crate::sys::{self, Received, SignalSet};
-use crate::units::Nanoseconds;
+use crate::sys::wait::WaitStatus;
 
-/// Whom the loop looks after, and how.
-pub struct Supervisor<'a> {
-    /// The command's PID; None where there is none, and we only reap (`-P`).
-    pub command: Option<Pid>,
-    /// Our own.
-    pub own_pid: Pid,
-    /// Who gets the signals.
-    pub forwarder: Forwarder<'a>,
-    /// What they arrive as.
-    pub rewrites: &'a Rewrites,
-    /// How the end is to be.
-    pub plan: &'a Plan,
-    /// The command as a job.
-    pub job: Job,
-    /// What another init would do.
-    pub ways: Ways,
-    /// Whether each orphan that is reaped is told.
-    pub warn_on_reap: bool,
-    /// The last signal that was forwarded.
-    pub last_signal: LastSignal,
-    /// Where things are told.
-    pub log: &'a Log,
+use config::Config;
+use forward::INIT;
+use job::{Job, JobSetup};
+use spawn::{Command, Spawned};
+use supervisor::{Supervisor, Target};
+
+/// How the command ended.
+pub struct Outcome {
+    /// Its wait status.
+    pub status: WaitStatus,
+    /// Whether the terminal's Ctrl-C or Ctrl-\ killed it, and shall kill sexton, too.
+    pub interrupted: bool,
 }
 
-/// Ways that sexton has under some names only (see [`crate::cli::compat`]).
-#[derive(Clone, Copy, Default)]
-pub struct Ways {
-    /// The command is in our process group.
-    pub same_group: bool,
-    /// TSTP, TTIN and TTOU are forwarded, and stop us.
-    pub suspends_itself: bool,
-    /// When the command has ended, its process group gets TERM.
-    pub ends_the_group: bool,
+/// Starts the command, and supervises it until it has exited. Without one it only reaps,
+/// until TERM or INT. A failure of sexton's own is logged, and comes back as the exit code.
+pub fn run(
+    process: &OwnProcess,
+    command: Option<&Command>,
+    config: &Config,
+    log: &Log,
+) -> Result<Outcome, u8> {
+    let own_pid = getpid();
+    adopt_orphans(config, own_pid, log);
+    let parent_died = watch_parent(config, log)?;
+    let message = config.termination_message.map(TerminationMessage::new);
+
+    let (target, job, started) = match command {
+        None => (Target::Pause { ended: false }, Job::none(own_pid), None),
+        Some(command) => {
+            let (spawned, job) = start(process, command, own_pid, config, log).map_err(|errno| {
+                log.fatal(format_args!("fork: {}", Reason(errno)));
+                if let Some(message) = &message {
+                    message.write(format_args!("fork: {}", Reason(errno)), log);
+                }
+                EXIT_FAILED
+            })?;
+            (Target::Command(spawned.pid), job, Some((command, spawned)))
+        }
+    };
+    release_resources(process);
+
+    let mut supervisor = Supervisor::new(process, target, own_pid, job, config, log);
+    supervisor.signals_blocked = command.is_none_or(|command| command.mask.is_ok());
+    supervisor.spawned = started.as_ref().map(|(_, spawned)| spawned);
+    let ended = if config.report {
+        supervise_with_report(&mut supervisor, parent_died)
+    } else {
+        supervisor.run(parent_died, None)
+    };
+    let status = ended.map_err(|errno| {
+        log.error(format_args!("wait4: {}", Reason(errno)));
+        EXIT_FAILED
+    })?;
+    if let Some((command, spawned)) = &started {
+        report_end(command, spawned, status, &supervisor, message.as_ref(), config);
+    }
+    Ok(Outcome { status, interrupted: supervisor.interrupted })
 }
 
-/// The last signal that was forwarded, and when.
-pub struct LastSignal {
-    wanted: bool,
-    seen: Cell<Option<(Signal, Moment)>>,
+/// Starts the command, in the session, group and foreground that are for it.
+fn start(
+    process: &OwnProcess,
+    command: &Command,
+    own_pid: Pid,
+    config: &Config,
+    log: &Log,
+) -> Result<(Spawned, Job), Errno> {
+    let waits = config.stop_policy.waits_for_others();
+    let (setup, failed) = JobSetup::prepare(process, own_pid, config.placement, waits);
+    if let Some(failed) = failed {
+        log.info(format_args!("{failed}"));
+    }
+    let spawned = command.start(process, &setup, log)?;
+    log.debug(format_args!("started command, PID {}", spawned.pid));
+    let job = setup.into_job(own_pid, spawned.pid);
+    Ok((spawned, job))
 }
 
-impl LastSignal {
-    /// It is noted only where somebody wants to know.
-    pub fn new(wanted: bool) -> Self {
-        Self { wanted, seen: Cell::new(None) }
-    }
-
-    fn note(&self, signal: Signal) {
-        if self.wanted {
-            self.seen.set(Some((signal, sys::monotonic_time())));
-        }
-    }
-
-    /// It, and how long it is ago.
-    pub fn get(&self) -> Option<(Signal, Nanoseconds)> {
-        let (signal, then) = self.seen.get()?;
-        Some((signal, sys::monotonic_time().saturating_sub(then)))
-    }
+/// Not inlined: the table takes a page of the stack, which the frame of [`run`] would keep
+/// for as long as the command runs.
+#[inline(never)]
+fn supervise_with_report(
+    supervisor: &mut Supervisor,
+    parent_died: Option<Signal>,
+) -> Result<WaitStatus, Errno> {
+    let mut report = Report::default();
+    let ended = supervisor.run(parent_died, Some(&mut report));
+    report.print(supervisor.log);
+    ended
 }
 
-/// How far things have come.
-struct Progress {
-    state: State,
-    /// How the command ended, when it has.
-    status: Option<Status>,
+/// Keeps no resource busy while the command runs: no working directory on a mount, and no
+/// descriptor but the standard ones.
+fn release_resources(process: &OwnProcess) {
+    let _ = chdir(c"/");
+    close_all_but_standard(process);
 }
 
-impl Supervisor<'_> {
-    /// Reaps and forwards until the command has ended, and the others if the plan is
-    /// to wait for them; returns how the command did. `before` arrived already. Orphans
-    /// are added to the report, if there is one.
-    ///
-    /// The order matters. SIGCHLD is a wake-up, never a count: the kernel merges
-    /// several into one (`signal(7)`), so each means "reap all there is". The first
-    /// drain comes before the first sleep, for children that ended before this process
-    /// became sexton, whose SIGCHLD is long gone. What a drain finds is decided upon
-    /// after it; and once the command has been reaped nothing is sent to it any more,
-    /// as its PID may be somebody else's by now.
-    ///
-    /// ECHILD where the command is no child of ours, which would be waiting for ever.
-    pub fn run(&self, before: SignalSet, mut report: Option<&mut Report>) -> Result<Status, Errno> {
-        let mut progress = Progress { state: State::START, status: None };
-        for signal in before.iter() {
-            self.pass_on(signal, &mut progress);
+/// Reports how the command ended, or why it was not executed.
+fn report_end(
+    command: &Command,
+    spawned: &Spawned,
+    status: WaitStatus,
+    supervisor: &Supervisor,
+    message: Option<&TerminationMessage>,
+    config: &Config,
+) {
+    let (name, log) = (command.name().to_bytes(), supervisor.log);
+    let message = message.filter(|_| config.is_failure(status.exit_code()));
+    if let Some(failure) = spawned.exec_failure(status) {
+        log.fatal(format_args!("{}: {failure}", Escaped(name)));
+        if let Some(message) = message {
+            message.write(format_args!("{}: {failure}", Escaped(name)), log);
         }
-        sys::give_back_code();
-        loop {
-            let found = self.drain(&progress, report.as_deref_mut())?;
-            if let Some(status) = found.ended {
-                if self.ways.ends_the_group {
-                    self.forwarder.end_group();
-                }
-                self.command_ended(status, !found.nobody_left, &mut progress);
-            } else if found.nobody_left && progress.status.is_some() {
-                self.happened(Event::NobodyLeft, &mut progress);
-            } else if found.other_ended && progress.status.is_some() {
-                self.happened(Event::OtherEnded, &mut progress);
-            } else if let Some(signal) = found.stopped {
-                self.log.say(Level::Debug, "the command was stopped by {}", &[&signal]);
-                self.while_stopped(&mut progress, || self.job.stopped(signal));
-            }
-            self.happened(Event::Tick, &mut progress);
-            // The kernel hands out low numbers first: a flood of HUPs would keep
-            // SIGCHLD back for as long as it lasts.
-            for _ in 0..SIGNALS_BETWEEN_DRAINS {
-                if let (Phase::Done, Some(status)) = (progress.state.phase, progress.status) {
-                    return Ok(status);
-                }
-                match sys::wait_for_signal(self.limit(&found, &progress)) {
-                    Ok(received) if received.signal == Signal::CHLD => break,
-                    Ok(received) => self.received(received, &mut progress),
-                    // As long as the clock says so, there is time.
-                    Err(Errno::EINTR) => {}
-                    Err(Errno::EAGAIN) => break,
-                    Err(reason) => {
-                        return progress.status.map_or_else(|| self.reap_without_signals(reason), Ok);
-                    }
-                }
-                // Without a command it is a signal that makes us look who is left.
-                if self.command.is_none() && progress.status.is_some() {
-                    break;
-                }
-            }
-        }
+        return;
     }
-
-    /// For how long to sleep.
-    fn limit(&self, found: &Found, progress: &Progress) -> Option<Nanoseconds> {
-        if found.more {
-            return Some(0);
-        }
-        let deadline = progress.state.deadline()?;
-        Some(deadline.saturating_sub(sys::monotonic_time()))
+    let ending = Ending {
+        name: base_name(name),
+        pid: spawned.pid,
+        status,
+        signal: supervisor.last_signal(),
+        oom_kills: message.map_or(0, TerminationMessage::oom_kills),
+    };
+    if status.term_signal().is_some() {
+        log.info(format_args!("{ending}"));
+    } else {
+        log.debug(format_args!("{ending}"));
     }
-
-    fn received(&self, received: Received, progress: &mut Progress) {
-        let draining = progress.state.draining;
-        if received.signal == Signal::CONT && !draining {
-            self.job.continued();
-        }
-        let suspends_itself = self.ways.suspends_itself
-            && matches!(received.signal, Signal::TSTP | Signal::TTIN | Signal::TTOU);
-        let suspended = self.job.is_suspended_by(received);
-        if suspends_itself || suspended || is_for_the_command(received, self.own_pid, self.ways.same_group) {
-            self.pass_on(received.signal, progress);
-        }
-        if suspends_itself {
-            self.while_stopped(progress, || {
-                let _ = sys::kill(self.own_pid, Signal::STOP);
-            });
-        } else if suspended && draining {
-            // With the command running, we stop when it does.
-            self.while_stopped(progress, || self.job.stop());
-        }
-    }
-
-    /// Passes a signal on that is meant for the command.
-    fn pass_on(&self, received: Signal, progress: &mut Progress) {
-        let Some(signal) = self.rewrites.apply(received) else { return };
-        if is_request(received, signal) {
-            self.happened(Event::Request(signal), progress);
-        } else {
-            self.forward(signal, progress);
-        }
-    }
-
-    fn forward(&self, signal: Signal, progress: &mut Progress) {
-        if progress.state.draining {
-            self.forwarder.send_to_rest(signal);
-        } else if self.command.is_some() {
-            self.last_signal.note(signal);
-            self.forwarder.send(signal);
-        } else if matches!(signal, Signal::TERM | Signal::INT) {
-            // In a command's place, we end of it.
-            self.command_ended(Status::SUCCESS, true, progress);
-        }
-    }
-
-    fn command_ended(&self, status: Status, others: bool, progress: &mut Progress) {
-        progress.status = Some(status);
-        self.job.ended();
-        self.happened(Event::CommandEnded { others }, progress);
-    }
-
-    /// Does what is to be done when something has happened.
-    fn happened(&self, event: Event, progress: &mut Progress) {
-        let before = progress.state;
-        let action = progress.state.step(event, self.now(), self.plan);
-        let after = progress.state;
-        let changed = before.draining != after.draining
-            || mem::discriminant(&before.phase) != mem::discriminant(&after.phase);
-        if changed && !self.plan.is_empty() {
-            self.log.say(Level::Info, "phase: {}", &[&after]);
-        }
-        match action {
-            Action::None => {}
-            Action::Forward(signal) => self.forward(signal, progress),
-            Action::End(signal) => self.forwarder.end_rest(signal),
-            Action::EndNewcomers(signal) => self.forwarder.end_newcomers(signal),
-            Action::Kill if after.draining => self.forwarder.send_to_rest(Signal::KILL),
-            Action::Kill => self.forwarder.send(Signal::KILL),
-        }
-        if event == Event::Tick && before.phase != Phase::Done && after.phase == Phase::Done {
-            self.log.say(Level::Problem, "not all that is left can be killed", &[]);
-        }
-    }
-
-    /// Does something that may stop us, and does not count the time.
-    fn while_stopped(&self, progress: &mut Progress, stop: impl FnOnce()) {
-        let before = self.now();
-        stop();
-        progress.state.postpone(self.now().saturating_sub(before));
-    }
-
-    /// The time, where it matters.
-    fn now(&self) -> Moment {
-        if self.plan.is_empty() { 0 } else { sys::monotonic_time() }
-    }
-
-    /// Reaps all that can be reaped, unless children end as fast as that: signals and the
-    /// time must be heeded, too. That there is no child at all is right where there is no
-    /// command, or the command was the last one.
-    fn drain(&self, progress: &Progress, mut report: Option<&mut Report>) -> Result<Found, Errno> {
-        let running = if progress.status.is_none() { self.command } else { None };
-        let mut found = Found::default();
-        for _ in 0..REAPED_IN_A_DRAIN {
-            let reaped = if self.warn_on_reap || report.is_some() {
-                self.reap_and_tell(running, report.as_deref_mut())
-            } else {
-                self.reap()
-            };
-            match reaped {
-                Ok(Some((pid, status))) => {
-                    let of_the_command = running == Some(pid);
-                    if status.stop_signal().is_some() {
-                        if of_the_command {
-                            found.stopped = status.stop_signal();
-                        }
-                    } else if of_the_command {
-                        found.ended = Some(status);
-                    } else {
-                        found.other_ended = true;
-                    }
-                }
-                Ok(None) => return Ok(found),
-                Err(Errno::ECHILD) if running.is_none() || found.ended.is_some() => {
-                    found.nobody_left = true;
-                    return Ok(found);
-                }
-                Err(reason) => return Err(reason),
-            }
-        }
-        found.more = true;
-        Ok(found)
-    }
-
-    fn reap(&self) -> Result<Option<(Pid, Status)>, Errno> {
-        let reaped = sys::reap(self.job.ours)?;
-        if let Some((pid, status)) = reaped
-            && status.stop_signal().is_none()
-        {
-            self.tell_reaped(pid, status);
-        }
-        Ok(reaped)
-    }
-
-    /// The same with a look at who it is before it is reaped, as there is no telling
-    /// afterwards. (Not inlined: with the buffers in it, the loop's frame would take a
-    /// quarter of a page of the stack.)
-    #[inline(never)]
-    fn reap_and_tell(
-        &self,
-        running: Option<Pid>,
-        report: Option<&mut Report>,
-    ) -> Result<Option<(Pid, Status)>, Errno> {
-        let pid = match sys::dead_child() {
-            Ok(Some(pid)) => pid,
-            Ok(None) if self.job.ours => return sys::stopped_child(),
-            Ok(None) => return Ok(None),
-            Err(Errno::ECHILD) => return Err(Errno::ECHILD),
-            // Refused, by a seccomp filter say: then without a look.
-            Err(_) => return self.reap(),
-        };
-        let mut buffer = [0; STAT];
-        let stat = if running == Some(pid) { None } else { Stat::read(pid, &mut buffer) };
-        let Some((status, usage)) = sys::reap_with_usage(pid)? else { return Ok(None) };
-        if running == Some(pid) {
-            self.tell_reaped(pid, status);
-        } else {
-            let orphan = Orphan { pid, stat, status, usage };
-            let level = if self.warn_on_reap { Level::Problem } else { Level::Trace };
-            self.log.say(level, "{}", &[&orphan]);
-            if let Some(report) = report {
-                report.add(&orphan);
-            }
-        }
-        Ok(Some((pid, status)))
-    }
-
-    /// Where signals cannot be waited for (a seccomp filter), a PID 1 that gave up
-    /// would kill its container, and one that tried again would spin: reap at least.
-    fn reap_without_signals(&self, reason: Errno) -> Result<Status, Errno> {
-        self.log.say(Level::Problem, "rt_sigtimedwait: {}: no signal can be forwarded", &[&reason]);
-        loop {
-            let (pid, status) = sys::wait_and_reap()?;
-            self.tell_reaped(pid, status);
-            if Some(pid) == self.command {
-                return Ok(status);
-            }
-        }
-    }
-
-    fn tell_reaped(&self, pid: Pid, status: Status) {
-        self.log.say(Level::Trace, "reaped {}: {}", &[&pid, &status]);
+    if let Some(message) = message {
+        message.write(format_args!("{ending}"), log);
     }
 }
 
-const SIGNALS_BETWEEN_DRAINS: u8 = 64;
-const REAPED_IN_A_DRAIN: u16 = 1024;
+/// As PID 1 we get the namespace's orphans in any case. Elsewhere those of our own
+/// descendants are ours if we ask for them (`PR_SET_CHILD_SUBREAPER(2const)`); where that is
+/// refused they go to the process that got them before.
+fn adopt_orphans(config: &Config, own_pid: Pid, log: &Log) {
+    if own_pid == INIT {
+        return;
+    }
+    if config.adopt {
+        if let Err(errno) = become_subreaper() {
+            log.info(format_args!("PR_SET_CHILD_SUBREAPER: {}", Reason(errno)));
+        }
+    } else if config.warn_of_orphans && !is_subreaper() {
+        log.error(format_args!(
+            "neither PID 1 nor a child subreaper: zombie reaping won't work (use -s, set TINI_SUBREAPER, or run as PID 1)"
+        ));
+    }
+}
 
-/// What a drain found out.
-#[derive(Default)]
-struct Found {
-    /// The command's end.
-    ended: Option<Status>,
-    /// Its being stopped.
-    stopped: Option<Signal>,
-    /// Whether somebody else was reaped.
-    other_ended: bool,
-    /// Whether there is no child at all.
-    nobody_left: bool,
-    /// Whether there may be more to reap.
-    more: bool,
+/// Asks for the signal at our parent's death. Returns the signal if the parent died just
+/// before that: then the kernel will not send it.
+///
+/// A parent that was dead before that cannot be distinguished from one that is alive: we are
+/// then PID 1's child, and so are those that PID 1 itself started.
+fn watch_parent(config: &Config, log: &Log) -> Result<Option<Signal>, u8> {
+    let Some(signal) = config.parent_death_signal else { return Ok(None) };
+    let parent = getppid();
+    if let Err(errno) = set_parent_death_signal(signal) {
+        log.fatal(format_args!("PR_SET_PDEATHSIG: {}", Reason(errno)));
+        return Err(EXIT_FAILED);
+    }
+    Ok((getppid() != parent).then_some(signal))
 }

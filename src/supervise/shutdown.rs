@@ -1,261 +1,262 @@
-//! An orderly end: what to do when somebody asks for it, when the command has
-//! ended, and when time is up (`-d`, `-k`, `-t` and `-a`).
+//! An orderly end: what to do at a stop signal, when the command has exited, and when a
+//! deadline has passed (`-d`, `-k`, `-t` and `-a`).
 //!
-//! A state machine, and a pure one: where it stands, what happened and what time it
-//! is say where it goes and what is to be done. Whoever feeds it sends the signals
-//! and keeps the clock.
+//! A pure state machine: its state, an event and the time determine the next state and the
+//! action. Its caller sends the signals and keeps the clock.
 //!
-//! Without those options it never has a deadline, and ends with the command.
+//! Without those options it never has a deadline, and is done when the command exits.
 
 #![forbid(unsafe_code)]
 
-use crate::log::{Line, Show};
-use crate::sys::signal::Signal;
-use crate::units::Nanoseconds;
+use std::fmt::{self, Display, Formatter};
 
-/// A moment on the monotonic clock (`CLOCK_MONOTONIC` in `clock_gettime(2)`): it
-/// goes on while we are stopped, and stands still while the machine is suspended.
-pub type Moment = Nanoseconds;
+use crate::sys::signal::Signal;
+use crate::sys::time::{Nanos, SECOND};
+
+/// A time on the monotonic clock (`CLOCK_MONOTONIC` in `clock_gettime(2)`): it goes on
+/// while sexton is stopped, and stands still while the machine is suspended.
+pub type Instant = Nanos;
 
 /// What the options ask for.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Plan {
-    /// `-d`: how long the first request to end is held back.
-    pub delay: Nanoseconds,
-    /// `-k`: how long after it was passed on what is left is killed.
-    pub kill_after: Option<Nanoseconds>,
-    /// `-t`: how long others may go on after the command has ended.
-    pub grace: Option<Nanoseconds>,
-    /// `-a`: others may go on for as long as they like, if nobody asks them to end.
+pub struct StopPolicy {
+    /// `-d`: how long the first stop signal is delayed.
+    pub delay: Nanos,
+    /// `-k`: how long after it was forwarded what is left is killed.
+    pub kill_after: Option<Nanos>,
+    /// `-t`: how long other processes may go on after the command has exited.
+    pub grace: Option<Nanos>,
+    /// `-a`: other processes may go on for as long as they like, until a stop signal.
     pub wait_all: bool,
 }
 
-impl Plan {
-    /// Whether there is anything to it.
+impl StopPolicy {
+    /// Whether it asks for nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether others are waited for when the command has ended.
+    /// Whether sexton waits for other processes when the command has exited.
     pub fn waits_for_others(&self) -> bool {
         self.wait_all || self.grace.is_some()
     }
 }
 
-/// Whether a signal asks for an end: TERM, INT or QUIT, or what they were rewritten
-/// to, or what was rewritten to one of them. One that is dropped asks for nothing.
-pub fn is_request(received: Signal, forwarded: Signal) -> bool {
+/// Whether a signal asks for an end: TERM, INT or QUIT, or what they were rewritten to, or
+/// what was rewritten to one of them. One that is dropped asks for nothing.
+pub fn is_stop_signal(received: Signal, forwarded: Signal) -> bool {
     let asks = |signal| matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT);
     asks(received) || asks(forwarded)
 }
 
-/// How far things have come.
+/// How far the end has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
-    /// Nobody has asked for an end.
+    /// No stop signal has arrived.
     Running,
-    /// Somebody has, and the signal is held back.
+    /// One has, and is delayed.
     Delaying {
-        /// Which one it is.
+        /// Which one.
         signal: Signal,
-        /// When it goes on.
-        until: Moment,
+        /// When it is forwarded.
+        deadline: Instant,
     },
-    /// It has been passed on.
+    /// It has been forwarded.
     Stopping {
         /// When what is left is killed; None for never.
-        until: Option<Moment>,
-        /// What all that was left has been told to end by, as those are to be who are
-        /// born meanwhile.
-        told: Option<Signal>,
+        deadline: Option<Instant>,
+        /// The signal that asked the remaining processes to terminate. A process that
+        /// loses its parent gets it, too.
+        notified: Option<Signal>,
     },
     /// What is left is being killed.
     Killing {
-        /// When it is given up. The command never is: its status is ours.
-        until: Option<Moment>,
+        /// When sexton gives up. It never gives up on the command, whose status is its own.
+        deadline: Option<Instant>,
     },
     /// There is nothing more to wait for.
     Done,
 }
 
-/// Where it stands.
+/// The state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct State {
-    /// How far things have come.
+    /// How far the end has come.
     pub phase: Phase,
-    /// Whether the command has ended, and it is all about others.
+    /// Whether the command has exited, and other processes remain.
     pub draining: bool,
 }
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A request to end has arrived, to be forwarded as this signal.
-    Request(Signal),
-    /// The command has ended.
-    CommandEnded {
-        /// Whether others are left.
+    /// A stop signal has arrived, to be forwarded as this one.
+    StopRequested(Signal),
+    /// The command has exited.
+    CommandExited {
+        /// Whether other processes remain.
         others: bool,
     },
-    /// The command has ended before, and now another one; others are left.
-    OtherEnded,
-    /// The command has ended before, and nobody else is left.
-    NobodyLeft,
+    /// The command had exited before, and now another process has; more remain.
+    OrphanExited,
+    /// The command had exited before, and no child is left.
+    NoChildrenLeft,
     /// Nothing but that time has passed.
     Tick,
 }
 
-/// What is to be done. It is done to the command while it runs, to all that is left
-/// when it has ended.
+/// What to do: to the command while it runs, to the remaining processes when it has exited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Nothing.
     None,
     /// Forward this signal.
     Forward(Signal),
-    /// Tell all that is left to end, by this signal, and continue who is stopped.
-    End(Signal),
-    /// Tell those who were born since the last time.
-    EndNewcomers(Signal),
+    /// Ask the remaining processes to terminate, by this signal: a new request.
+    Terminate(Signal),
+    /// Ask those which that request, or one before the command exited, did not reach.
+    TerminateRest(Signal),
     /// Send SIGKILL.
     Kill,
 }
 
-/// How long those who were sent SIGKILL may take. Who is not gone by then sleeps in
-/// the kernel (a dead network mount), or is another user's.
-const KILLING: Nanoseconds = 1_000_000_000;
+/// How long a process that was sent SIGKILL may take. One that is not gone by then sleeps
+/// in the kernel (a dead network mount), or is another user's.
+const KILLING: Nanos = SECOND;
 
 impl State {
-    /// At the start.
+    /// The state at the start.
     pub const START: Self = Self { phase: Phase::Running, draining: false };
 
-    /// When the clock is to be looked at again.
-    pub fn deadline(&self) -> Option<Moment> {
+    /// When to look at the clock again.
+    pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Delaying { until, .. } => Some(until),
-            Phase::Stopping { until, .. } | Phase::Killing { until } => until,
+            Phase::Delaying { deadline, .. } => Some(deadline),
+            Phase::Stopping { deadline, .. } | Phase::Killing { deadline } => deadline,
             Phase::Running | Phase::Done => None,
         }
     }
 
-    /// Moves the deadline, by the time during which nobody could do anything.
-    pub fn postpone(&mut self, by: Nanoseconds) {
+    /// Moves the deadline by a time during which no process could act.
+    pub fn postpone(&mut self, by: Nanos) {
         match &mut self.phase {
-            Phase::Delaying { until, .. }
-            | Phase::Stopping { until: Some(until), .. }
-            | Phase::Killing { until: Some(until) } => *until = until.saturating_add(by),
+            Phase::Delaying { deadline, .. }
+            | Phase::Stopping { deadline: Some(deadline), .. }
+            | Phase::Killing { deadline: Some(deadline) } => *deadline = deadline.saturating_add(by),
             _ => {}
         }
     }
 
-    /// Takes what happened into account, and returns what is to be done.
-    pub fn step(&mut self, event: Event, now: Moment, plan: &Plan) -> Action {
+    /// Takes an event into account, and returns what to do.
+    pub fn step(&mut self, event: Event, now: Instant, policy: &StopPolicy) -> Action {
         let (phase, action) = match event {
-            Event::Request(signal) => self.asked(signal, now, plan),
-            Event::CommandEnded { others } => {
+            Event::StopRequested(signal) => self.on_stop_request(signal, now, policy),
+            Event::CommandExited { others } => {
                 self.draining = true;
-                if others && plan.waits_for_others() {
-                    self.command_ended(now, plan)
+                if others && policy.waits_for_others() {
+                    self.on_command_exit(now, policy)
                 } else {
                     (Phase::Done, Action::None)
                 }
             }
-            Event::OtherEnded => (self.phase, self.again()),
-            Event::NobodyLeft => (Phase::Done, Action::None),
-            Event::Tick => self.time_passed(now, plan),
+            Event::OrphanExited => (self.phase, self.on_orphan_exit()),
+            Event::NoChildrenLeft => (Phase::Done, Action::None),
+            Event::Tick => self.on_tick(now, policy),
         };
         self.phase = phase;
         action
     }
 
-    fn asked(&self, signal: Signal, now: Moment, plan: &Plan) -> (Phase, Action) {
+    fn on_stop_request(&self, signal: Signal, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
         match self.phase {
-            Phase::Running if plan.delay > 0 => {
-                (Phase::Delaying { signal, until: now.saturating_add(plan.delay) }, Action::None)
+            Phase::Running if policy.delay > 0 => {
+                (Phase::Delaying { signal, deadline: now.saturating_add(policy.delay) }, Action::None)
             }
-            Phase::Running | Phase::Delaying { .. } => self.pass_on(signal, now, plan),
-            // It is forwarded, and prolongs nothing.
+            Phase::Running | Phase::Delaying { .. } => self.forward_request(signal, now, policy),
+            // It prolongs nothing.
+            Phase::Stopping { deadline, .. } if self.draining => {
+                (Phase::Stopping { deadline, notified: Some(signal) }, Action::Terminate(signal))
+            }
             phase => (phase, Action::Forward(signal)),
         }
     }
 
-    /// Passes a request on, to the command or to the others. For those `-t` is the
-    /// limit, where it is given.
-    fn pass_on(&self, signal: Signal, now: Moment, plan: &Plan) -> (Phase, Action) {
-        match plan.grace {
-            Some(grace) if self.draining => Self::ending_others(signal, grace, now),
-            _ => {
-                let until = plan.kill_after.map(|limit| now.saturating_add(limit));
-                (Phase::Stopping { until, told: None }, Action::Forward(signal))
-            }
+    /// Forwards a request, to the command or to the remaining processes. For those `-t` is
+    /// the limit, where it is given, else `-k`.
+    fn forward_request(&self, signal: Signal, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
+        if !self.draining {
+            let deadline = policy.kill_after.map(|limit| now.saturating_add(limit));
+            return (Phase::Stopping { deadline, notified: None }, Action::Forward(signal));
         }
+        let deadline = policy.grace.or(policy.kill_after).map(|limit| now.saturating_add(limit));
+        (Phase::Stopping { deadline, notified: Some(signal) }, Action::Terminate(signal))
     }
 
-    fn ending_others(signal: Signal, grace: Nanoseconds, now: Moment) -> (Phase, Action) {
-        let until = Some(now.saturating_add(grace));
-        (Phase::Stopping { until, told: Some(signal) }, Action::End(signal))
-    }
-
-    /// The command has ended, and others are left to wait for.
-    fn command_ended(&self, now: Moment, plan: &Plan) -> (Phase, Action) {
-        match (self.phase, plan.grace) {
-            // Nobody shall be told to end unless somebody asks for it.
-            (Phase::Running, _) if plan.wait_all => (Phase::Running, Action::None),
-            (_, Some(grace)) => Self::ending_others(Signal::TERM, grace, now),
-            (Phase::Delaying { signal, .. }, None) => self.pass_on(signal, now, plan),
-            // Its time was up, so theirs is.
-            (Phase::Killing { .. }, None) => Self::killing_others(now),
+    /// The command has exited, and other processes remain to be waited for.
+    fn on_command_exit(&self, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
+        match (self.phase, policy.grace) {
+            // No process shall be asked to terminate without a stop signal.
+            (Phase::Running, _) if policy.wait_all => (Phase::Running, Action::None),
+            (_, Some(grace)) => {
+                let deadline = Some(now.saturating_add(grace));
+                (
+                    Phase::Stopping { deadline, notified: Some(Signal::TERM) },
+                    Action::TerminateRest(Signal::TERM),
+                )
+            }
+            (Phase::Delaying { signal, .. }, None) => self.forward_request(signal, now, policy),
+            // The command's time was up, so that of the remaining processes is, too.
+            (Phase::Killing { .. }, None) => Self::kill_others(now),
             (phase, None) => (phase, Action::None),
         }
     }
 
-    fn killing_others(now: Moment) -> (Phase, Action) {
-        (Phase::Killing { until: Some(now.saturating_add(KILLING)) }, Action::Kill)
+    fn kill_others(now: Instant) -> (Phase, Action) {
+        (Phase::Killing { deadline: Some(now.saturating_add(KILLING)) }, Action::Kill)
     }
 
-    /// One of the others has ended: perhaps after it forked once more.
-    fn again(&self) -> Action {
+    /// A remaining process has exited: perhaps after it forked once more, and its children
+    /// have lost their parent.
+    fn on_orphan_exit(&self) -> Action {
         match self.phase {
-            Phase::Stopping { told: Some(signal), .. } => Action::EndNewcomers(signal),
+            Phase::Stopping { notified: Some(signal), .. } => Action::TerminateRest(signal),
             Phase::Killing { .. } => Action::Kill,
             _ => Action::None,
         }
     }
 
-    fn time_passed(&self, now: Moment, plan: &Plan) -> (Phase, Action) {
+    fn on_tick(&self, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return (self.phase, Action::None);
         }
         match self.phase {
-            Phase::Delaying { signal, .. } => self.pass_on(signal, now, plan),
+            Phase::Delaying { signal, .. } => self.forward_request(signal, now, policy),
             Phase::Killing { .. } => (Phase::Done, Action::None),
-            _ if self.draining => Self::killing_others(now),
-            _ => (Phase::Killing { until: None }, Action::Kill),
+            _ if self.draining => Self::kill_others(now),
+            _ => (Phase::Killing { deadline: None }, Action::Kill),
         }
     }
 }
 
 /// The name of the phase, as the README has it.
-impl Show for State {
-    fn show(&self, line: &mut Line) {
-        let name = match self.phase {
-            Phase::Running if self.draining => return line.text("draining"),
+impl Display for State {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let phase = match self.phase {
+            Phase::Running if self.draining => return f.write_str("draining"),
             Phase::Running => "running",
             Phase::Delaying { .. } => "delaying",
             Phase::Stopping { .. } => "stopping",
             Phase::Killing { .. } => "killing",
-            Phase::Done => return line.text("done"),
+            Phase::Done => return f.write_str("done"),
         };
-        line.add(if self.draining { "draining, {}" } else { "{}" }, &[&name]);
+        write!(f, "{}{phase}", if self.draining { "draining, " } else { "" })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::shown;
-
-    const fn seconds(seconds: u64) -> Nanoseconds {
+    const fn seconds(seconds: u64) -> Nanos {
         seconds * 1_000_000_000
     }
 
@@ -264,8 +265,8 @@ mod tests {
     const T: u64 = 11;
 
     /// All sixteen combinations of the options.
-    fn plans() -> impl Iterator<Item = Plan> {
-        (0..16).map(|bits| Plan {
+    fn policies() -> impl Iterator<Item = StopPolicy> {
+        (0..16).map(|bits| StopPolicy {
             delay: seconds(if bits & 1 > 0 { D } else { 0 }),
             kill_after: (bits & 2 > 0).then_some(seconds(K)),
             grace: (bits & 4 > 0).then_some(seconds(T)),
@@ -273,56 +274,56 @@ mod tests {
         })
     }
 
-    fn plan(options: &str) -> Plan {
-        let wanted = |plan: &Plan| {
+    fn policy(options: &str) -> StopPolicy {
+        let wanted = |policy: &StopPolicy| {
             [
-                ('d', plan.delay > 0),
-                ('k', plan.kill_after.is_some()),
-                ('t', plan.grace.is_some()),
-                ('a', plan.wait_all),
+                ('d', policy.delay > 0),
+                ('k', policy.kill_after.is_some()),
+                ('t', policy.grace.is_some()),
+                ('a', policy.wait_all),
             ]
             .iter()
             .all(|(letter, given)| options.contains(*letter) == *given)
         };
-        plans().find(wanted).unwrap()
+        policies().find(wanted).unwrap()
     }
 
-    /// What happens to it, told second by second: `TERM`, `ended` (others are left),
-    /// `alone` (nobody is), `other` (one of them ended), `nobody`. Returns each phase
-    /// with the second in which it began, and each deed.
+    /// What happens, second by second: `TERM`, `ended` (others remain),
+    /// `alone` (none does), `other` (one of them exited), `nobody`. Returns each phase with the
+    /// second in which it began, and each action.
     fn story(options: &str, events: &[(u64, &str)]) -> Vec<String> {
-        let plan = plan(options);
+        let policy = policy(options);
         let mut state = State::START;
-        let mut told = Vec::new();
+        let mut log = Vec::new();
         for second in 0..40 {
             let now = seconds(second);
             let of_now = events.iter().filter(|(when, _)| *when == second).map(|(_, what)| match *what {
-                "ended" => Event::CommandEnded { others: true },
-                "alone" => Event::CommandEnded { others: false },
-                "other" => Event::OtherEnded,
-                "nobody" => Event::NobodyLeft,
-                signal => Event::Request(Signal::parse(signal.as_bytes()).unwrap()),
+                "ended" => Event::CommandExited { others: true },
+                "alone" => Event::CommandExited { others: false },
+                "other" => Event::OrphanExited,
+                "nobody" => Event::NoChildrenLeft,
+                signal => Event::StopRequested(Signal::parse(signal.as_bytes()).unwrap()),
             });
             for event in of_now.chain([Event::Tick]) {
                 if state.phase == Phase::Done {
                     break;
                 }
-                let before = String::from_utf8(shown(&state)).unwrap();
-                let action = state.step(event, now, &plan);
-                let after = String::from_utf8(shown(&state)).unwrap();
+                let before = state.to_string();
+                let action = state.step(event, now, &policy);
+                let after = state.to_string();
                 if before != after {
-                    told.push(format!("{second} {after}"));
+                    log.push(format!("{second} {after}"));
                 }
                 match action {
                     Action::None => {}
-                    Action::Forward(signal) => told.push(format!("forward {}", signal.number())),
-                    Action::End(signal) => told.push(format!("end {}", signal.number())),
-                    Action::EndNewcomers(signal) => told.push(format!("end newcomers {}", signal.number())),
-                    Action::Kill => told.push("kill".into()),
+                    Action::Forward(signal) => log.push(format!("forward {}", signal.number())),
+                    Action::Terminate(signal) => log.push(format!("terminate {}", signal.number())),
+                    Action::TerminateRest(signal) => log.push(format!("terminate rest {}", signal.number())),
+                    Action::Kill => log.push("kill".into()),
                 }
             }
         }
-        told
+        log
     }
 
     #[test]
@@ -335,41 +336,41 @@ mod tests {
 
     #[test]
     fn each_option_by_itself() {
-        // Killed in time, whatever else is asked meanwhile.
+        // Killed in time, whatever else is requested meanwhile.
         assert_eq!(
             story("k", &[(1, "TERM"), (4, "TERM"), (7, "alone")]),
             ["1 stopping", "forward 15", "forward 15", "6 killing", "kill", "7 done"]
         );
         assert_eq!(story("k", &[(1, "INT"), (3, "ended")]), ["1 stopping", "forward 2", "3 done"]);
-        // Held back; or not, if somebody insists; or superfluous.
+        // Delayed; or not, at a second request; or superfluous.
         assert_eq!(
             story("d", &[(1, "TERM"), (4, "TERM")]),
             ["1 delaying", "3 stopping", "forward 15", "forward 15"]
         );
         assert_eq!(story("d", &[(1, "TERM"), (2, "QUIT")]), ["1 delaying", "2 stopping", "forward 3"]);
         assert_eq!(story("d", &[(1, "TERM"), (2, "ended")]), ["1 delaying", "2 done"]);
-        // The others are told to end, once, then killed.
+        // The others are asked to terminate, then killed.
         assert_eq!(
             story("t", &[(1, "ended"), (3, "other"), (4, "TERM"), (5, "nobody")]),
-            ["1 draining, stopping", "end 15", "end newcomers 15", "forward 15", "5 done"]
+            ["1 draining, stopping", "terminate rest 15", "terminate rest 15", "terminate 15", "5 done"]
         );
         assert_eq!(
             story("t", &[(1, "ended"), (13, "nobody")]),
-            ["1 draining, stopping", "end 15", "12 draining, killing", "kill", "13 done"]
+            ["1 draining, stopping", "terminate rest 15", "12 draining, killing", "kill", "13 done"]
         );
         assert_eq!(story("t", &[(1, "alone")]), ["1 done"]);
-        // They are left in peace, until they end by themselves.
+        // They are left alone, until they exit by themselves.
         assert_eq!(
             story("a", &[(1, "ended"), (3, "other"), (4, "TERM"), (30, "nobody")]),
-            ["1 draining", "4 draining, stopping", "forward 15", "30 done"]
+            ["1 draining", "4 draining, stopping", "terminate 15", "30 done"]
         );
     }
 
     #[test]
-    fn who_cannot_be_killed_is_given_up() {
+    fn a_process_that_cannot_be_killed_is_given_up() {
         assert_eq!(
             story("t", &[(1, "ended")]),
-            ["1 draining, stopping", "end 15", "12 draining, killing", "kill", "13 done"]
+            ["1 draining, stopping", "terminate rest 15", "12 draining, killing", "kill", "13 done"]
         );
         assert_eq!(story("k", &[(1, "TERM")]).last().unwrap(), "kill", "the command never is");
     }
@@ -388,7 +389,7 @@ mod tests {
                 "6 killing",
                 "kill",
                 "7 draining, stopping",
-                "end 15",
+                "terminate rest 15",
                 "18 draining, killing",
                 "kill",
                 "19 done"
@@ -403,14 +404,14 @@ mod tests {
             story("ak", &[(1, "TERM"), (7, "ended")])[4..],
             ["7 draining, killing", "kill", "8 done"].map(String::from)
         );
-        // -a waits for others to be asked; then -t is their limit.
+        // -a waits for a request; then -t is the limit of the others.
         assert_eq!(
             story("at", &[(1, "ended"), (9, "INT")]),
-            ["1 draining", "9 draining, stopping", "end 2", "20 draining, killing", "kill", "21 done"]
+            ["1 draining", "9 draining, stopping", "terminate 2", "20 draining, killing", "kill", "21 done"]
         );
         assert_eq!(
             story("at", &[(1, "TERM"), (2, "ended"), (3, "nobody")]),
-            ["1 stopping", "forward 15", "2 draining, stopping", "end 15", "3 done"]
+            ["1 stopping", "forward 15", "2 draining, stopping", "terminate rest 15", "3 done"]
         );
         assert_eq!(
             story("adk", &[(1, "ended"), (2, "TERM")]),
@@ -418,7 +419,7 @@ mod tests {
                 "1 draining",
                 "2 draining, delaying",
                 "4 draining, stopping",
-                "forward 15",
+                "terminate 15",
                 "9 draining, killing",
                 "kill",
                 "10 done"
@@ -426,13 +427,13 @@ mod tests {
         );
         assert_eq!(
             story("ad", &[(1, "QUIT"), (2, "ended")]),
-            ["1 delaying", "2 draining, stopping", "forward 3"]
+            ["1 delaying", "2 draining, stopping", "terminate 3"]
         );
         assert_eq!(story("dt", &[(1, "QUIT"), (2, "ended")])[..2], ["1 delaying", "2 draining, stopping"]);
     }
 
     #[test]
-    fn a_request_is_what_asks_for_an_end_on_either_side() {
+    fn a_stop_signal_is_one_on_either_side_of_a_rewrite() {
         let signal = |name: &str| Signal::parse(name.as_bytes()).unwrap();
         for (received, forwarded, asks) in [
             ("TERM", "TERM", true),
@@ -442,48 +443,48 @@ mod tests {
             ("WINCH", "WINCH", false),
             ("HUP", "USR2", false),
         ] {
-            assert_eq!(is_request(signal(received), signal(forwarded)), asks, "{received}:{forwarded}");
+            assert_eq!(is_stop_signal(signal(received), signal(forwarded)), asks, "{received}:{forwarded}");
         }
     }
 
     #[test]
-    fn a_deadline_moves_by_the_time_that_was_spent_stopped() {
+    fn a_deadline_moves_by_the_time_spent_stopped() {
         let mut state = State::START;
-        state.step(Event::Request(Signal::TERM), seconds(1), &plan("k"));
+        state.step(Event::StopRequested(Signal::TERM), seconds(1), &policy("k"));
         assert_eq!(state.deadline(), Some(seconds(1 + K)));
         state.postpone(seconds(100));
         assert_eq!(state.deadline(), Some(seconds(101 + K)));
     }
 
     #[test]
-    fn a_time_that_never_comes_does_not_overflow() {
-        let plan = Plan { kill_after: Some(Nanoseconds::MAX), ..Plan::default() };
+    fn a_deadline_that_never_comes_does_not_overflow() {
+        let policy = StopPolicy { kill_after: Some(Nanos::MAX), ..StopPolicy::default() };
         let mut state = State::START;
-        state.step(Event::Request(Signal::TERM), seconds(1), &plan);
-        assert_eq!(state.step(Event::Tick, seconds(1 << 34), &plan), Action::None);
+        state.step(Event::StopRequested(Signal::TERM), seconds(1), &policy);
+        assert_eq!(state.step(Event::Tick, seconds(1 << 34), &policy), Action::None);
     }
 
     /// Every state that can be reached within a few steps, from every combination of
     /// options, with every event, on both sides of every deadline.
     #[test]
-    fn exhaustively() {
+    fn invariants_hold_in_every_reachable_state() {
         const EVENTS: [Event; 7] = [
-            Event::Request(Signal::TERM),
-            Event::Request(Signal::QUIT),
-            Event::CommandEnded { others: true },
-            Event::CommandEnded { others: false },
-            Event::OtherEnded,
-            Event::NobodyLeft,
+            Event::StopRequested(Signal::TERM),
+            Event::StopRequested(Signal::QUIT),
+            Event::CommandExited { others: true },
+            Event::CommandExited { others: false },
+            Event::OrphanExited,
+            Event::NoChildrenLeft,
             Event::Tick,
         ];
         fn possible(state: &State, event: Event) -> bool {
             match event {
-                Event::CommandEnded { .. } => !state.draining,
-                Event::OtherEnded | Event::NobodyLeft => state.draining,
+                Event::CommandExited { .. } => !state.draining,
+                Event::OrphanExited | Event::NoChildrenLeft => state.draining,
                 _ => true,
             }
         }
-        fn explore(state: State, now: Moment, plan: &Plan, depth: u32, visited: &mut u32) {
+        fn explore(state: State, now: Instant, policy: &StopPolicy, depth: u32, visited: &mut u32) {
             *visited += 1;
             if depth == 0 || state.phase == Phase::Done {
                 return;
@@ -496,57 +497,74 @@ mod tests {
             for now in times.into_iter().filter(|time| *time >= now) {
                 for event in EVENTS.into_iter().filter(|event| possible(&state, *event)) {
                     let mut next = state;
-                    let action = next.step(event, now, plan);
-                    check(&state, event, now, plan, &next, action);
-                    explore(next, now, plan, depth - 1, visited);
+                    let action = next.step(event, now, policy);
+                    check(&state, event, now, policy, &next, action);
+                    explore(next, now, policy, depth - 1, visited);
                 }
             }
         }
-        fn check(before: &State, event: Event, now: Moment, plan: &Plan, after: &State, action: Action) {
-            let context = || format!("{before:?} {event:?} at {now:?} by {plan:?}: {after:?} {action:?}");
+        fn check(
+            before: &State,
+            event: Event,
+            now: Instant,
+            policy: &StopPolicy,
+            after: &State,
+            action: Action,
+        ) {
+            let context = || format!("{before:?} {event:?} at {now:?} by {policy:?}: {after:?} {action:?}");
             let due = before.deadline().is_some_and(|deadline| deadline <= now);
             let was_killing = matches!(before.phase, Phase::Killing { .. });
-            // Nobody is killed before the time is up.
+            // Nothing is killed before the time is up.
             if action == Action::Kill {
                 assert!(was_killing || due, "{}", context());
                 assert!(matches!(after.phase, Phase::Killing { .. }), "{}", context());
             }
-            // What is asked is either forwarded at once, or held back, the first time.
-            if let Event::Request(signal) = event {
-                let passed_on = [Action::Forward(signal), Action::End(signal)].contains(&action);
-                let held = matches!(after.phase, Phase::Delaying { .. });
-                assert!(passed_on != held, "{}", context());
-                assert!(!held || before.phase == Phase::Running && plan.delay > 0, "{}", context());
+            // A request is either forwarded at once or, the first one, delayed.
+            if let Event::StopRequested(signal) = event {
+                let forwarded = [Action::Forward(signal), Action::Terminate(signal)].contains(&action);
+                let delayed = matches!(after.phase, Phase::Delaying { .. });
+                assert!(forwarded != delayed, "{}", context());
+                assert!(!delayed || before.phase == Phase::Running && policy.delay > 0, "{}", context());
                 // It prolongs nothing.
-                if let (Phase::Stopping { until: was, .. }, Phase::Stopping { until: is, .. }) =
+                if let (Phase::Stopping { deadline: was, .. }, Phase::Stopping { deadline: is, .. }) =
                     (before.phase, after.phase)
                 {
                     assert_eq!(was, is, "{}", context());
                 }
             }
-            // While the command runs there is no end, and after it one as soon as nobody is left.
+            // While the command runs there is no end, and after it one as soon as no process
+            // remains.
             assert!(after.draining || after.phase != Phase::Done, "{}", context());
-            if matches!(event, Event::NobodyLeft | Event::CommandEnded { others: false }) {
+            if matches!(event, Event::NoChildrenLeft | Event::CommandExited { others: false }) {
                 assert_eq!(after.phase, Phase::Done, "{}", context());
             }
-            if !plan.waits_for_others() && after.draining {
+            if !policy.waits_for_others() && after.draining {
                 assert_eq!(after.phase, Phase::Done, "{}", context());
             }
-            // Others are told only by -t, and only once.
-            if matches!(action, Action::End(_)) {
-                assert!(plan.grace.is_some() && after.draining, "{}", context());
-                assert!(!matches!(before.phase, Phase::Stopping { told: Some(_), .. }), "{}", context());
+            // Others are asked to terminate by -t when the command exits, else by a request.
+            match action {
+                Action::Terminate(_) => {
+                    assert!(after.draining, "{}", context());
+                    let delayed = matches!(before.phase, Phase::Delaying { .. });
+                    assert!(matches!(event, Event::StopRequested(_)) || delayed, "{}", context());
+                }
+                Action::TerminateRest(signal) => {
+                    let asked =
+                        matches!(before.phase, Phase::Stopping { notified, .. } if notified == Some(signal));
+                    assert!(asked || policy.grace.is_some(), "{}", context());
+                    assert!(after.draining && matches!(after.phase, Phase::Stopping { .. }), "{}", context());
+                }
+                _ => {}
             }
             // Nothing is armed that no option asked for.
             match after.phase {
-                Phase::Stopping { until: Some(_), told } => {
-                    assert!(
-                        if told.is_some() { plan.grace } else { plan.kill_after }.is_some(),
-                        "{}",
-                        context()
-                    );
+                Phase::Stopping { deadline: Some(_), .. } => {
+                    let armed = policy.kill_after.is_some() || after.draining && policy.grace.is_some();
+                    assert!(armed, "{}", context());
                 }
-                Phase::Killing { until } => assert_eq!(until.is_some(), after.draining, "{}", context()),
+                Phase::Killing { deadline } => {
+                    assert_eq!(deadline.is_some(), after.draining, "{}", context());
+                }
                 _ => {}
             }
             // A deadline that was passed is not met again.
@@ -556,8 +574,8 @@ mod tests {
             }
         }
         let mut visited = 0;
-        for plan in plans() {
-            explore(State::START, seconds(100), &plan, 5, &mut visited);
+        for policy in policies() {
+            explore(State::START, seconds(100), &policy, 5, &mut visited);
         }
         assert!(visited > 50_000, "{visited}");
     }

@@ -1,23 +1,28 @@
-//! Starting the command: what the child does between `clone` and `execve`, and
-//! the search through `PATH`.
+//! Starting the command: what the child does between `fork` and `execve`, and the search
+//! through `PATH`.
 //!
-//! The child shares our memory until it executes (`sys::spawn_sharing_memory`).
-//! So nothing of the arguments is copied, we learn for certain and with the
-//! kernel's reason whether the program runs, and its process group exists before
-//! we can forward a first signal to it.
+//! The parent does not wait for the execution, which may take long (a lazily pulled image,
+//! a network file system): it enters its loop at once. Why the command was not executed
+//! comes back through two numbers in shared memory, which are not touched where all goes
+//! well, and is reported when the child has been reaped.
 
 #![forbid(unsafe_code)]
 
 use std::ffi::CStr;
+use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Pid, access, getpid};
 
-use crate::supervise::job::{Place, Problem};
-use crate::sys::path::{LongPath, Path};
-use crate::sys::{self, Arguments, Environment, SignalMask};
-use crate::text::{split, split_once};
-use crate::units::{Decimal, decimal};
+use super::job::JobSetup;
+use crate::log::{Escaped, Log, Reason};
+use crate::sys::args::{Arguments, EnvSlot, Environment};
+use crate::sys::fd::read_prefix;
+use crate::sys::path::{LongPath, PathBuffer};
+use crate::sys::process::{OwnProcess, SharedNumbers, execute, execute_by_shell, fork};
+use crate::sys::signal::{SignalSet, ignore_sigchld, set_signal_mask};
+use crate::sys::wait::WaitStatus;
+use crate::units::parse_u32;
 
 /// What the command is given.
 pub struct Command {
@@ -27,32 +32,67 @@ pub struct Command {
     pub first: usize,
     /// The environment.
     pub environment: Environment,
-    /// The signal mask that we inherited.
-    pub mask: SignalMask,
+    /// The signal mask that we inherited; or why signals could not be blocked.
+    pub mask: Result<SignalSet, Errno>,
     /// Whether we inherited SIGCHLD ignored.
     pub sigchld_ignored: bool,
 }
 
 /// A command that was started.
-pub struct Started {
-    /// Its PID, and where that was possible its process group.
+pub struct Spawned {
+    /// Its PID.
     pub pid: Pid,
-    /// What failed of taking its place in a session, a group and a terminal.
-    pub problem: Problem,
+    failure: Option<SharedNumbers>,
 }
 
-/// Why a command was not started.
-pub enum Failure {
-    /// The kernel made no process.
-    Clone(Errno),
-    /// The kernel executed no program.
-    Execute {
-        /// Its reason.
-        reason: Errno,
-        /// Whether the file exists all the same, so that what is missing is the
-        /// interpreter or the loader which it names.
-        exists: bool,
-    },
+impl Spawned {
+    /// Why the command was not executed, if the child ended for that reason. The shared
+    /// numbers are touched only where the exit code is one that the child gives then.
+    pub fn exec_failure(&self, status: WaitStatus) -> Option<ExecFailure> {
+        if !matches!(status.exit_status(), Some(NOT_FOUND | NOT_EXECUTABLE)) {
+            return None;
+        }
+        ExecFailure::from_numbers(self.failure.as_ref()?.load())
+    }
+}
+
+/// The kernel executed no program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExecFailure {
+    errno: Errno,
+    /// Whether the file exists all the same, so that what is missing is the interpreter or
+    /// the loader which it names.
+    exists: bool,
+}
+
+/// There is no such command (POSIX's shell, 2.8.2).
+const NOT_FOUND: u8 = 127;
+/// There is one, and it cannot be executed.
+const NOT_EXECUTABLE: u8 = 126;
+
+impl ExecFailure {
+    /// The exit code that reports it.
+    pub fn exit_code(self) -> u8 {
+        match self.errno {
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ENAMETOOLONG => NOT_FOUND,
+            _ => NOT_EXECUTABLE,
+        }
+    }
+
+    fn to_numbers(self) -> [i32; 2] {
+        [self.errno as i32, i32::from(self.exists)]
+    }
+
+    fn from_numbers([errno, exists]: [i32; 2]) -> Option<Self> {
+        (errno != 0).then(|| Self { errno: Errno::from_raw(errno), exists: exists != 0 })
+    }
+}
+
+impl Display for ExecFailure {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let missing = if self.exists { ": the interpreter or loader that it names is missing" } else { "" };
+        write!(f, "{}{missing}", Reason(self.errno))
+    }
 }
 
 impl Command {
@@ -61,41 +101,49 @@ impl Command {
         self.arguments.get(self.first).unwrap_or_default()
     }
 
-    /// Starts the command, and returns when it has executed or failed to.
-    pub fn start(&self, place: &Place) -> Result<Started, Failure> {
-        let listen_pid = ListenPid::find(self.environment);
-        let mut failure = None;
-        let mut problem = None;
-        let pid = sys::spawn_sharing_memory(&mut || {
-            problem = place.take();
-            if let Some(index) = listen_pid {
-                ListenPid::name_this_process(self.environment, index);
-            }
-            if self.sigchld_ignored {
-                sys::ignore_sigchld(true);
-            }
-            // Last of all: from here on signals take effect.
-            sys::set_signal_mask(self.mask);
-            let reason = self.execute();
-            failure = Some(reason);
-            crate::sys::wait::not_executed(reason)
-        })
-        .map_err(Failure::Clone)?;
-        match failure {
-            None => Ok(Started { pid, problem }),
-            Some(reason) => {
-                // It is on its way out. Leave no zombie for our parent to inherit.
-                while sys::wait_and_reap().is_ok_and(|(reaped, _)| reaped != pid) {}
-                Err(Failure::Execute { reason, exists: self.exists(reason) })
-            }
-        }
+    /// Starts the command, in the session, group and foreground that `setup` has for it.
+    pub fn start(&self, process: &OwnProcess, setup: &JobSetup, log: &Log) -> Result<Spawned, Errno> {
+        let renamed = ServiceVariables::find(self.environment);
+        let failure = SharedNumbers::new().ok();
+        let pid = fork(process, || self.run_child(setup, &renamed, failure.as_ref(), log))?;
+        Ok(Spawned { pid, failure })
     }
 
-    /// Executes the command as POSIX's `execvp` does. Returns only where that
-    /// failed, with the reason.
+    /// The child's side. Signals stay blocked until the last moment, so what is forwarded
+    /// to it before waits, and takes effect as it would have on the command. Returns only
+    /// where the execution failed, with the exit code for that.
+    fn run_child(
+        &self,
+        setup: &JobSetup,
+        variables: &ServiceVariables,
+        shared: Option<&SharedNumbers>,
+        log: &Log,
+    ) -> u8 {
+        if let Some(failed) = setup.apply_in_child() {
+            log.info(format_args!("{failed}"));
+        }
+        variables.name_this_process(self.environment);
+        if self.sigchld_ignored {
+            ignore_sigchld(true);
+        }
+        if let Ok(mask) = self.mask {
+            set_signal_mask(mask);
+        }
+        let errno = self.execute();
+        let failure = ExecFailure { errno, exists: self.exists(errno) };
+        match shared {
+            Some(shared) => shared.store(failure.to_numbers()),
+            // Then at least in words.
+            None => log.fatal(format_args!("{}: {failure}", Escaped(self.name().to_bytes()))),
+        }
+        failure.exit_code()
+    }
+
+    /// Executes the command as POSIX's `execvp` does. Returns only where that failed, with
+    /// the reason.
     fn execute(&self) -> Errno {
         let name = self.name();
-        if name.to_bytes().is_empty() {
+        if name.is_empty() {
             return Errno::ENOENT;
         }
         if has_slash(name) {
@@ -103,7 +151,7 @@ impl Command {
         }
         let path = self.environment.get("PATH").unwrap_or(DEFAULT_PATH);
         let mut reason = Errno::ENOENT;
-        for directory in split(path, b':') {
+        for directory in path.split(|byte| *byte == b':') {
             let mut path = LongPath::default();
             // An empty directory is the working directory.
             let separator: &[u8] = if directory.is_empty() { b"" } else { b"/" };
@@ -112,7 +160,7 @@ impl Command {
                 continue;
             };
             match self.try_file(file) {
-                // Found, but not for us: unless another one is found, say so.
+                // Found, but not for us: unless another one is found, report that.
                 Errno::EACCES => reason = Errno::EACCES,
                 // Not here, or here is nothing that can be searched.
                 Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT => {}
@@ -125,54 +173,94 @@ impl Command {
 
     /// Executes one file; a script without `#!` through the shell.
     fn try_file(&self, file: &CStr) -> Errno {
-        let reason = sys::execute(file, self.arguments, self.first, self.environment);
-        if reason != Errno::ENOEXEC || is_elf(file) {
-            return reason;
+        let errno = execute(file, self.arguments, self.first, self.environment);
+        if errno != Errno::ENOEXEC || is_elf(file) {
+            return errno;
         }
-        sys::execute_by_shell(file, self.arguments, self.first, self.environment)
+        execute_by_shell(file, self.arguments, self.first, self.environment)
     }
 
-    fn exists(&self, reason: Errno) -> bool {
+    fn exists(&self, errno: Errno) -> bool {
         let name = self.name();
-        reason == Errno::ENOENT && has_slash(name) && access(name, AccessFlags::F_OK).is_ok()
+        errno == Errno::ENOENT && has_slash(name) && access(name, AccessFlags::F_OK).is_ok()
     }
 }
 
 fn has_slash(name: &CStr) -> bool {
-    split_once(name.to_bytes(), b'/').1.is_some()
+    name.to_bytes().contains(&b'/')
 }
 
-/// Where commands are sought without a `PATH`: what container engines set it to.
-/// glibc's and musl's own defaults differ from each other, and are parts of this.
+/// Where commands are sought without a `PATH`: what container engines set it to. glibc's
+/// and musl's own defaults differ from each other, and are parts of this.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Whether a file that the kernel cannot execute is a program for another machine
-/// all the same. A shell, given that, answers with a riddle about its syntax.
+/// Whether a file that the kernel cannot execute is a program for another machine all the
+/// same. A shell, given that, answers with a riddle about its syntax.
 fn is_elf(file: &CStr) -> bool {
     let mut magic = [0; 4];
-    sys::read_start(file, &mut magic) == Some(b"\x7fELF")
+    read_prefix(file, &mut magic) == Some(b"\x7fELF")
 }
 
-/// Socket activation (`sd_listen_fds(3)`): a service takes the sockets it is
-/// handed only where `LISTEN_PID` is its own PID. Whoever started sexton named
-/// sexton; it is the command that must find itself named.
-struct ListenPid;
+/// The variables by which a service manager names the process that it means: a service
+/// takes the sockets it is handed (`sd_listen_fds(3)`), and sends keep-alives
+/// (`sd_watchdog_enabled(3)`), only where they hold its own PID. The service manager named
+/// sexton; the command must find itself named.
+struct ServiceVariables {
+    listen: Option<EnvSlot>,
+    watchdog: Option<EnvSlot>,
+}
 
-impl ListenPid {
-    /// The index of a `LISTEN_PID` that names this process.
-    fn find(environment: Environment) -> Option<usize> {
-        let (index, value) = environment.find("LISTEN_PID")?;
-        (decimal(value) == u32::try_from(getpid().as_raw()).ok()).then_some(index)
+impl ServiceVariables {
+    /// Those that name this process.
+    fn find(environment: Environment) -> Self {
+        let own = u32::try_from(getpid().as_raw()).ok();
+        let find = |name| {
+            let (slot, value) = environment.find(name)?;
+            (parse_u32(value) == own).then_some(slot)
+        };
+        Self { listen: find("LISTEN_PID"), watchdog: find("WATCHDOG_PID") }
     }
 
-    /// Makes it name the process that calls this. `LISTEN_PIDFDID`, which names
-    /// the same process by another number, is optional and goes.
-    fn name_this_process(environment: Environment, index: usize) {
-        let pid = Decimal::new(u64::from(getpid().as_raw().unsigned_abs()));
-        let mut entry = Path::<32>::default();
-        if let Some(entry) = entry.join(&[b"LISTEN_PID=", pid.as_bytes()]) {
-            environment.replace(index, entry);
+    /// Makes them name the process that calls this. `LISTEN_PIDFDID`, which names the same
+    /// process by another number, is optional and goes.
+    fn name_this_process(&self, environment: Environment) {
+        name_in(environment, self.watchdog, "WATCHDOG_PID");
+        if self.listen.is_some() {
+            name_in(environment, self.listen, "LISTEN_PID");
+            environment.remove("LISTEN_PIDFDID");
         }
-        environment.remove("LISTEN_PIDFDID");
+    }
+}
+
+fn name_in(environment: Environment, slot: Option<EnvSlot>, name: &str) {
+    let Some(slot) = slot else { return };
+    let mut entry = PathBuffer::<32>::default();
+    if let Some(entry) = entry.format(format_args!("{name}={}", getpid())) {
+        environment.replace(slot, entry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_have_the_shells_exit_codes() {
+        let code = |errno| ExecFailure { errno, exists: false }.exit_code();
+        for errno in [Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP, Errno::ENAMETOOLONG] {
+            assert_eq!(code(errno), 127);
+        }
+        for errno in [Errno::EACCES, Errno::ENOEXEC, Errno::E2BIG] {
+            assert_eq!(code(errno), 126);
+        }
+    }
+
+    #[test]
+    fn a_failure_passes_through_shared_memory() {
+        let shared = SharedNumbers::new().unwrap();
+        assert_eq!(ExecFailure::from_numbers(shared.load()), None);
+        let failure = ExecFailure { errno: Errno::ENOENT, exists: true };
+        shared.store(failure.to_numbers());
+        assert_eq!(ExecFailure::from_numbers(shared.load()), Some(failure));
     }
 }

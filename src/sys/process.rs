@@ -1,0 +1,178 @@
+//! This process and the children it makes.
+
+use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::num::NonZeroUsize;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::prctl;
+use nix::unistd::{ForkResult, Pid};
+
+use super::args::{Arguments, Environment};
+use super::signal::{Signal, SignalSet, kill, set_disposition, unblock};
+
+/// The proof that this process is sexton's alone: it has one thread, and no other code
+/// in it owns a descriptor.
+pub struct OwnProcess(());
+
+impl OwnProcess {
+    /// Makes the proof.
+    ///
+    /// # Safety
+    ///
+    /// The process must have one thread, and no code but sexton's may hold descriptors.
+    pub unsafe fn new() -> Self {
+        Self(())
+    }
+}
+
+/// Ends the process without the C library's exit handlers.
+pub fn exit(code: u8) -> ! {
+    // SAFETY: has no memory effect.
+    unsafe { libc::_exit(c_int::from(code)) }
+}
+
+/// The exit code for a failure of sexton's own, and for wrong usage.
+pub const EXIT_FAILED: u8 = 125;
+
+/// Starts a child that runs `child` in a copy of this process's memory, and exits with the
+/// code that it returns (`fork(2)`).
+pub fn fork(_: &OwnProcess, child: impl FnOnce() -> u8) -> Result<Pid, Errno> {
+    // SAFETY: there is one thread, so no lock can be held by another one that the child
+    // has no copy of.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => exit(child()),
+    }
+}
+
+/// Two numbers that this process shares with the children that it starts from now on.
+/// As long as they are not touched they take no memory.
+pub struct SharedNumbers(NonNull<[AtomicI32; 2]>);
+
+impl SharedNumbers {
+    /// Makes them, both 0.
+    pub fn new() -> Result<Self, Errno> {
+        const SIZE: NonZeroUsize = NonZeroUsize::new(size_of::<[AtomicI32; 2]>()).unwrap();
+        let (access, kind) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED);
+        // SAFETY: the kernel chooses an address that nothing else has.
+        let address = unsafe { mmap_anonymous(None, SIZE, access, kind)? };
+        Ok(Self(address.cast()))
+    }
+
+    /// What they are now.
+    pub fn load(&self) -> [i32; 2] {
+        // SAFETY: the mapping is never removed, and zeroes are valid numbers.
+        let [first, second] = unsafe { self.0.as_ref() };
+        [first.load(Ordering::Acquire), second.load(Ordering::Acquire)]
+    }
+
+    /// Sets them.
+    pub fn store(&self, numbers: [i32; 2]) {
+        // SAFETY: as above.
+        let [first, second] = unsafe { self.0.as_ref() };
+        first.store(numbers[0], Ordering::Release);
+        second.store(numbers[1], Ordering::Release);
+    }
+}
+
+/// Executes a program with the arguments from `first` on. Returns only where that
+/// failed, with the reason.
+pub fn execute(program: &CStr, arguments: Arguments, first: usize, environment: Environment) -> Errno {
+    // SAFETY: both vectors are as `execve(2)` takes them.
+    unsafe { libc::execve(program.as_ptr(), arguments.tail(first), environment.vector()) };
+    Errno::last()
+}
+
+/// Executes `/bin/sh` on a script, in place of the command that is argument number
+/// `command`: the slot before it holds the shell's name, and its own the script's path.
+/// That slot is free, as argument 0 is never a command. Returns only where that failed.
+pub fn execute_by_shell(
+    script: &CStr,
+    arguments: Arguments,
+    command: usize,
+    environment: Environment,
+) -> Errno {
+    const SHELL: &CStr = c"/bin/sh";
+    let Some(before) = command.checked_sub(1) else { return Errno::ENOEXEC };
+    // SAFETY: the shell's name lives for ever. The script's path lives through the call,
+    // and where that returns the slot is given back what it held.
+    unsafe {
+        arguments.replace(before, SHELL.as_ptr().cast_mut());
+        let Some(name) = arguments.replace(command, script.as_ptr().cast_mut()) else {
+            return Errno::ENOEXEC;
+        };
+        let errno = execute(SHELL, arguments, before, environment);
+        arguments.replace(command, name);
+        errno
+    }
+}
+
+/// The path by which this program was executed (`getauxval(3)`, AT_EXECFN).
+pub fn exec_path() -> Option<&'static CStr> {
+    // SAFETY: has no memory effect.
+    let address = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const c_char;
+    // SAFETY: if it is there, it is a string that lives as long as the process.
+    (!address.is_null()).then(|| unsafe { CStr::from_ptr(address) })
+}
+
+/// Asks for a signal when the parent dies (`PR_SET_PDEATHSIG(2const)`). nix's function
+/// takes no real-time signal.
+pub fn set_parent_death_signal(signal: Signal) -> Result<(), Errno> {
+    // SAFETY: has no memory effect.
+    let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal.number() as libc::c_ulong) };
+    Errno::result(done).map(drop)
+}
+
+/// Asks for the orphans among our descendants (`PR_SET_CHILD_SUBREAPER(2const)`).
+pub fn become_subreaper() -> Result<(), Errno> {
+    prctl::set_child_subreaper(true)
+}
+
+/// Whether this process gets them already.
+pub fn is_subreaper() -> bool {
+    prctl::get_child_subreaper() == Ok(true)
+}
+
+/// Dies of a signal, leaving no core file: the command left one already. Returns where
+/// that is not possible.
+///
+/// Only this signal is unblocked. Others may be pending, and would be first.
+///
+/// signal-hook's `emulate_default_handler` knows 28 of the 64 signals, takes SIGIO for one
+/// that is ignored, and aborts where a signal does not kill.
+pub fn die_of(signal: Signal) {
+    // Neither may fail the attempt. The limit is for core files. A program that takes core
+    // dumps is called whatever the limit is, but not for a process that is not dumpable
+    // (core(5)).
+    limit(libc::RLIMIT_CORE, Some(Limit { soft: 0, hard: 0 }));
+    let _ = prctl::set_dumpable(false);
+    set_disposition(signal, libc::SIG_DFL);
+    let _ = kill(Pid::this(), signal);
+    unblock(SignalSet::EMPTY.with(signal));
+}
+
+/// The highest number of a descriptor that may be open, plus one (RLIMIT_NOFILE).
+pub(super) fn descriptor_limit() -> Option<u64> {
+    limit(libc::RLIMIT_NOFILE, None).map(|limit| limit.soft)
+}
+
+/// What the kernel calls `rlimit64`.
+#[repr(C)]
+struct Limit {
+    soft: u64,
+    hard: u64,
+}
+
+/// Sets a limit, if a new one is given, and returns what it was; None where that is
+/// refused. Some C libraries' `setrlimit` looks after all threads of the process, of which
+/// there is one.
+fn limit<R: Into<i64>>(resource: R, new: Option<Limit>) -> Option<Limit> {
+    let mut old = Limit { soft: 0, hard: 0 };
+    let new = new.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: both limits are of the kind that this call takes, and live through it.
+    let done = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource.into() as c_uint, new, &raw mut old) };
+    (done == 0).then_some(old)
+}
