@@ -44,9 +44,8 @@ pub(crate) struct Figures {
     /// What a crowd of them has in memory together: their proportional shares and their
     /// page tables.
     pub(crate) crowd: u64,
-    /// From before the start of `true` to after its end, less what it takes alone: the
-    /// smallest of all, and the median.
-    pub(crate) overhead: (f64, f64),
+    /// From before the start of `true` to after its end, less what it takes alone.
+    pub(crate) overhead: Spread,
     /// For each orphan of a storm of each size, the median of some.
     pub(crate) per_orphan: [f64; STORMS.len()],
     /// The largest resident set after a storm of each size.
@@ -56,8 +55,29 @@ pub(crate) struct Figures {
     pub(crate) round_trip: (f64, f64),
 }
 
+/// What there is of many samples.
+#[derive(Default, Clone, Copy)]
+pub(crate) struct Spread {
+    pub(crate) minimum: f64,
+    pub(crate) median: f64,
+}
+
+impl Spread {
+    fn of(samples: &mut [f64]) -> Self {
+        Self { minimum: quantile(samples, 0.0), median: quantile(samples, 0.5) }
+    }
+}
+
+/// What was found out about all of them.
+pub(crate) struct Results {
+    /// In the order of the inits.
+    pub(crate) figures: Vec<Figures>,
+    /// What `true` takes without an init, in microseconds.
+    pub(crate) alone: Spread,
+}
+
 /// Measures all of them, in turns.
-pub(crate) fn all(inits: &[Init], effort: &Effort) -> Vec<Figures> {
+pub(crate) fn all(inits: &[Init], effort: &Effort) -> Results {
     // Pages of a file that was just built, and is not yet on the disk, would count as
     // dirty.
     // SAFETY: has no memory effect.
@@ -66,10 +86,10 @@ pub(crate) fn all(inits: &[Init], effort: &Effort) -> Vec<Figures> {
     for (init, figures) in inits.iter().zip(&mut figures) {
         figures.crowd = crowd(init, effort.crowd);
     }
-    starts(inits, effort, &mut figures);
+    let alone = starts(inits, effort, &mut figures);
     storms(inits, effort, &mut figures);
     round_trips(inits, effort, &mut figures);
-    figures
+    Results { figures, alone }
 }
 
 /// An init that is PID 1, with one of our roles as its command.
@@ -192,19 +212,26 @@ fn time_of(program: &Path, arguments: &[&str]) -> f64 {
     took.as_secs_f64() * 1e6
 }
 
-fn starts(inits: &[Init], effort: &Effort, figures: &mut [Figures]) {
+/// Gives the time of the command alone, which has its turn as each init has.
+fn starts(inits: &[Init], effort: &Effort, figures: &mut [Figures]) -> Spread {
+    let command = Path::new("/bin/true");
     let mut alone = Vec::new();
     let mut times = vec![Vec::new(); inits.len()];
     for round in 0..effort.starts {
-        alone.push(time_of(Path::new("/bin/true"), &[]));
-        for turn in turns(round, inits.len()) {
-            times[turn].push(time_of(&inits[turn].path, &["--", "/bin/true"]));
+        for turn in turns(round, inits.len() + 1) {
+            match inits.get(turn) {
+                Some(init) => times[turn].push(time_of(&init.path, &["--", "/bin/true"])),
+                None => alone.push(time_of(command, &[])),
+            }
         }
     }
-    let (least, middle) = (quantile(&mut alone, 0.0), quantile(&mut alone, 0.5));
+    let alone = Spread::of(&mut alone);
     for (figures, times) in figures.iter_mut().zip(&mut times) {
-        figures.overhead = (quantile(times, 0.0) - least, quantile(times, 0.5) - middle);
+        let with_init = Spread::of(times);
+        figures.overhead =
+            Spread { minimum: with_init.minimum - alone.minimum, median: with_init.median - alone.median };
     }
+    alone
 }
 
 fn storms(inits: &[Init], effort: &Effort, figures: &mut [Figures]) {
@@ -247,7 +274,7 @@ fn round_trips(inits: &[Init], effort: &Effort, figures: &mut [Figures]) {
     all.into_iter().for_each(Running::end);
 }
 
-/// In every round another one begins: who comes after a pause pays for it.
+/// In every round another one begins: the one that comes after a pause pays for it.
 fn turns(round: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |turn| (turn + round) % count)
 }

@@ -1,9 +1,10 @@
 //! The figures as a table in Markdown.
 
-use crate::Init;
-use crate::measure::{Figures, STORMS};
+use crate::measure::{Figures, Results, STORMS};
+use crate::{Init, least};
 
-pub(crate) fn markdown(inits: &[Init], figures: &[Figures], crowd: usize) -> String {
+pub(crate) fn markdown(inits: &[Init], results: &Results, crowd: usize) -> String {
+    let Results { figures, alone } = results;
     let mut table = String::from("| |");
     for init in inits {
         table += &format!(" {} |", init.name);
@@ -17,16 +18,17 @@ pub(crate) fn markdown(inits: &[Init], figures: &[Figures], crowd: usize) -> Str
         }
     };
     let first = &figures[0];
+    let base = &figures[base_of_overhead(inits)];
     let times = |value: f64, of: f64| format!("{:.2} ×", value / of);
-    row("file, KB", &|f| format!("{:.0}", f.size as f64 / 1000.0));
+    row("file, KB", &|f| kilobytes(f.size));
     row("resident, KiB", &|f| f.rss.to_string());
     row("proportional share, KiB", &|f| f.pss.to_string());
     row("private dirty, KiB", &|f| f.private_dirty.to_string());
     row("page tables, KiB", &|f| f.page_tables.to_string());
     row("wake-ups while idle", &|f| f.wake_ups.to_string());
     row(&format!("{crowd} at once, MiB"), &|f| format!("{:.1}", f.crowd as f64 / 1024.0));
-    row("start to end, least", &|f| times(f.overhead.0, first.overhead.0));
-    row("start to end, median", &|f| times(f.overhead.1, first.overhead.1));
+    row("start overhead, minimum", &|f| times(f.overhead.minimum, base.overhead.minimum));
+    row("start overhead, median", &|f| times(f.overhead.median, base.overhead.median));
     for (index, count) in STORMS.into_iter().enumerate() {
         let name = format!("time per orphan, {count} at once");
         row(&name, &|f| times(f.per_orphan[index], first.per_orphan[index]));
@@ -34,19 +36,44 @@ pub(crate) fn markdown(inits: &[Init], figures: &[Figures], crowd: usize) -> Str
     row("resident after those, KiB", &|f| f.peak.iter().map(u64::to_string).collect::<Vec<_>>().join(", "));
     row("signal round trip, median", &|f| times(f.round_trip.0, first.round_trip.0));
     row("signal round trip, 99th percentile", &|f| times(f.round_trip.1, first.round_trip.1));
+    table += &format!(
+        "\n\nIn this run, `true` alone took {:.0} µs (median {:.0}), and the {} added {:.0} µs (median {:.0}).\n\
+        A signal and its answer took {:.0} µs with sexton, median.",
+        alone.minimum,
+        alone.median,
+        inits[base_of_overhead(inits)].name,
+        base.overhead.minimum,
+        base.overhead.median,
+        first.round_trip.0,
+    );
     table
+}
+
+/// Which init a start is measured against: the least one, or else sexton.
+pub(crate) fn base_of_overhead(inits: &[Init]) -> usize {
+    inits.iter().position(|init| init.name == least::NAME).unwrap_or(0)
+}
+
+/// A file's size, with a digit more where it is less than 10 KB.
+pub(crate) fn kilobytes(bytes: u64) -> String {
+    let digits = usize::from(bytes < 10_000);
+    format!("{:.digits$}", bytes as f64 / 1000.0)
 }
 
 /// The page around it.
 pub(crate) fn page(table: &str) -> String {
     format!(
         "# Side by side\n\n\
-        Made by `cargo bench`: all in one run, in turns, each as PID 1 of a PID namespace of its own, but for the starts,\n\
-        which are those of an ordinary process. Times are ratios to sexton's, as machines differ and are noisy: below 1\n\
-        is faster than sexton. What a start takes is counted from before it to after the end of `true`, less what `true`\n\
-        takes alone. A storm is that many orphans that end at once. Memory is the median of nine starts, with an\n\
-        environment as engines give it; what many at once have of it is their proportional shares and page tables. The\n\
-        others are whatever packages of them the machine has; sexton (dist) is the binary that `scripts/release` makes.\n\n\
+        `cargo bench` made this page in one run. The inits took turns, each as PID 1 of a PID namespace of its own; only the\n\
+        starts are those of an ordinary process. Times are ratios, as machines differ and are noisy: to the least init for a\n\
+        start, to sexton for everything else. Less than 1 is faster.\n\n\
+        - **sexton (dist)** is the binary that `scripts/release` makes. **least init** is [least.c](../benches/inits/least.c),\n  \
+        the least that an init can be: it has no C library and no option. The others are the packages that the machine has.\n\
+        - **Start overhead** is the time of `INIT -- true` less the time of `true` alone, from before the start to after the\n  \
+        end.\n\
+        - **Time per orphan**: that many orphans end at once, until the last one has been reaped.\n\
+        - **Memory** is the median of nine starts, with the environment that engines give. What many inits have at once is\n  \
+        the sum of their proportional shares and page tables.\n\n\
         ![the same as a picture](benchmark.svg)\n\n{table}\n"
     )
 }
