@@ -1,5 +1,5 @@
-//! Tells the program the commit that it was built from, and the linker what a release
-//! build needs no more.
+//! Compiles in the commit that the program is built from, and has the linker leave out what
+//! a release build does not need.
 
 #![allow(clippy::print_stdout)]
 
@@ -16,8 +16,9 @@ fn main() {
     add_to_linker_script();
 }
 
-/// Where GNU ld links a release build, which `.cargo/config.toml` asks for; other
-/// linkers may not know the script's language.
+/// Only for a release build, as a debug build unwinds by these tables; and only where GNU
+/// ld links, which `.cargo/config.toml` asks for: the script adds to GNU ld's own. (Flags in
+/// `.cargo/config.toml` would go to both kinds of build.)
 fn add_to_linker_script() {
     const SCRIPT: &str = ".cargo/release.ld";
     println!("cargo::rerun-if-changed={SCRIPT}");
