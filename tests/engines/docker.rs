@@ -1,29 +1,28 @@
 //! Docker: as ENTRYPOINT, and as what `docker run --init` starts.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use crate::support::{DEADLINE, DOCKER, Docker, Engine, file_with, sexton, wait_until};
+use crate::common::screen::Screen;
+use crate::support::{DOCKER, Docker, Engine, file_with, sexton, wait_until};
 
 crate::tests![
     needing(DOCKER) pid_1_is_sexton,
-    needing(DOCKER) exit_codes,
-    needing(DOCKER) it_stops_at_once_where_a_shell_takes_all_the_time,
+    needing(DOCKER) exit_codes_are_passed_on,
+    needing(DOCKER) a_container_stops_at_once_where_a_shell_takes_all_the_time,
     needing(DOCKER) signals_arrive,
     needing(DOCKER) orphans_are_reaped,
     needing(DOCKER) a_terminal_has_job_control,
-    needing(DOCKER) it_works_locked_down,
+    needing(DOCKER) sexton_works_locked_down,
     needing(DOCKER) the_default_seccomp_profile_refuses_nothing,
     needing(DOCKER) info_prints_the_commit,
     needing(DOCKER) the_variable_configures_the_engines_init,
-    needing(DOCKER) the_example_dockerfile,
-    needing(DOCKER) last_words_are_where_kubernetes_looks,
+    needing(DOCKER) the_example_dockerfile_works,
+    needing(DOCKER) the_termination_log_is_where_kubernetes_looks,
     needing(DOCKER) an_out_of_memory_kill_is_named,
     needing(DOCKER) a_health_check_counts_zombies,
-    needing(DOCKER) it_installs_itself_from_a_read_only_image,
+    needing(DOCKER) sexton_installs_itself_from_a_read_only_image,
 ];
 
 /// Both ways: in the image, and from the engine.
@@ -45,7 +44,7 @@ fn pid_1_is_sexton() {
     assert_eq!(output.stdout, b"docker-init\n", "{output:?}");
 }
 
-fn exit_codes() {
+fn exit_codes_are_passed_on() {
     let code = |arguments: &[&str]| Docker::get().run(arguments).status.code();
     for (words, expected) in [
         (&["sh", "-c", "exit 42"][..], 42),
@@ -62,7 +61,7 @@ fn exit_codes() {
 }
 
 /// As PID 1, a shell that does not handle TERM ignores it, as any program would.
-fn it_stops_at_once_where_a_shell_takes_all_the_time() {
+fn a_container_stops_at_once_where_a_shell_takes_all_the_time() {
     let script = "echo ready; while :; do sleep 0.1; done";
     let shell = Docker::get().start_container(&["--init=false", "busybox:test", "sh", "-c", script]);
     shell.prints("ready");
@@ -111,57 +110,12 @@ fn orphans_are_reaped() {
     wait_until("they are zombies", || zombies(&container) == 8);
 }
 
-/// What a person at a terminal types, and sees.
-struct Terminal {
-    child: std::process::Child,
-    shown: std::sync::Arc<std::sync::Mutex<String>>,
-}
-
-impl Terminal {
-    fn new(arguments: &[&str]) -> Self {
-        let mut words = vec!["docker", "run", "--rm", "-it", "--network", "none"];
-        words.extend(arguments);
-        let mut child = Command::new("script")
-            .args(["-q", "-e", "-c", &words.join(" "), "/dev/null"])
-            .env("DOCKER_HOST", Docker::get().host())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("script");
-        let shown = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
-        let (mut stream, screen) = (child.stdout.take().unwrap(), shown.clone());
-        thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(length @ 1..) = stream.read(&mut bytes) {
-                screen.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..length]));
-            }
-        });
-        Self { child, shown }
-    }
-
-    fn types(&mut self, text: &str) {
-        self.child.stdin.as_mut().unwrap().write_all(text.as_bytes()).expect("type");
-    }
-
-    /// Waits until this is shown, after what was waited for last.
-    fn shows(&self, text: &str) {
-        let start = Instant::now();
-        loop {
-            let mut shown = self.shown.lock().unwrap();
-            if let Some(place) = shown.find(text) {
-                shown.drain(..place + text.len());
-                return;
-            }
-            assert!(start.elapsed() < DEADLINE, "{text:?} does not come: {shown:?}");
-            drop(shown);
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
 fn a_terminal_has_job_control() {
     for arguments in both_ways(&[], &["sh"]) {
-        let mut terminal = Terminal::new(&arguments);
+        let mut terminal = Screen::new();
+        let mut run = Docker::get().client(&["run", "--rm", "-it", "--network", "none"]);
+        run.args(&arguments);
+        let mut client = terminal.start(run);
         terminal.types("echo up-$((1 + 1))\n");
         terminal.shows("up-2");
         // What is typed ahead, the shell may keep for itself.
@@ -180,7 +134,7 @@ fn a_terminal_has_job_control() {
         terminal.shows("# ");
         terminal.types("echo alive-$((1 + 1)); exit 9\n");
         terminal.shows("alive-2");
-        assert_eq!(terminal.child.wait().unwrap().code(), Some(9));
+        assert_eq!(client.wait().unwrap().code(), Some(9));
     }
 }
 
@@ -199,7 +153,7 @@ const LOCKED_DOWN: [&str; 12] = [
     "--memory-swap=8m",
 ];
 
-fn it_works_locked_down() {
+fn sexton_works_locked_down() {
     let script = "(sleep 0.1 &); id -u; sleep 0.3; cat /proc/[0-9]*/stat | grep -c ') Z '; exit 42";
     for arguments in both_ways(&LOCKED_DOWN, &["sh", "-c", script]) {
         let output = Docker::get().run(&arguments);
@@ -208,18 +162,18 @@ fn it_works_locked_down() {
     }
 }
 
-/// Everything that sexton can be made to do; what is refused is told at -v.
+/// With every option; what is refused is logged at -v.
 fn the_default_seccomp_profile_refuses_nothing() {
     let script = "(trap '' TERM; sleep 1000 &); (sleep 0 &); sleep 0.2; kill -USR1 1; sleep 1000";
     let options = "-vv -A -T -k 9 -t 200ms -d 0 -p KILL -m -r USR2:TERM";
     for arguments in both_ways(&["-e", &format!("SEXTON_OPTIONS={options}")], &["sh", "-c", script]) {
         let output = Docker::get().run(&arguments);
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(138), "it dies of its own USR1: {told}");
+        let logged = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(138), "it dies of its own USR1: {logged}");
         for refusal in ["not permitted", "not implemented", "denied", "nvalid"] {
-            assert!(!told.contains(refusal), "{told}");
+            assert!(!logged.contains(refusal), "{logged}");
         }
-        assert!(told.contains("forwarding SIGUSR1") && told.contains("phase: done"), "{told}");
+        assert!(logged.contains("forwarding SIGUSR1") && logged.contains("phase: done"), "{logged}");
     }
 }
 
@@ -227,7 +181,7 @@ fn info_prints_the_commit() {
     let version = Command::new(sexton()).arg("--version").output().expect("sexton");
     let version = String::from_utf8(version.stdout).unwrap();
     let Some((_, commit)) = version.trim().split_once(" - git.") else { return };
-    let info = Docker::get().says(&["info"]);
+    let info = Docker::get().answers(&["info"]);
     assert!(info.contains(&format!("init version: {commit}")), "{info}");
 }
 
@@ -248,13 +202,13 @@ fn the_variable_configures_the_engines_init() {
     assert_eq!(output.stderr, b"sexton: SEXTON_OPTIONS: -x: unknown option (see sexton --help)\n");
 }
 
-fn the_example_dockerfile() {
+fn the_example_dockerfile_works() {
     let context = tempfile::tempdir().unwrap();
     fs::create_dir_all(context.path().join("target/release")).unwrap();
     fs::copy(sexton(), context.path().join("target/release/sexton")).unwrap();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Dockerfile.example");
     let path = context.path().to_str().unwrap();
-    Docker::get().says(&[
+    Docker::get().answers(&[
         "build",
         "-q",
         "-f",
@@ -270,7 +224,7 @@ fn the_example_dockerfile() {
     assert!(text.contains("and this is process 1:\n/sexton -- sh -c "), "{text}");
 }
 
-fn last_words_are_where_kubernetes_looks() {
+fn the_termination_log_is_where_kubernetes_looks() {
     let (_directory, log) = file_with("");
     let volume = format!("{}:/dev/termination-log", log.display());
     let container = Docker::get().start_container(&[
@@ -316,25 +270,25 @@ fn a_health_check_counts_zombies() {
     let context = tempfile::tempdir().unwrap();
     let file = "FROM sexton:test\nHEALTHCHECK --interval=500ms --retries=1 CMD [\"/sexton\", \"-z\"]\n";
     fs::write(context.path().join("Dockerfile"), file).unwrap();
-    docker.says(&["build", "-q", "-t", "health:test", context.path().to_str().unwrap()]);
+    docker.answers(&["build", "-q", "-t", "health:test", context.path().to_str().unwrap()]);
     let script = "read go < /tmp/go; sh -c 'sleep 0.1 & exec sleep 5'; exec sleep 1000";
     let script = format!("mkfifo /tmp/go; {script}");
     let container = docker.start_container(&["--init=false", "health:test", "sh", "-c", &script]);
     let becomes = |status: &str| {
         wait_until(status, || {
-            docker.says(&["inspect", "-f", "{{.State.Health.Status}}", &container.name]).trim() == status
+            docker.answers(&["inspect", "-f", "{{.State.Health.Status}}", &container.name]).trim() == status
         });
     };
     becomes("healthy");
     container.exec(&["sh", "-c", "echo > /tmp/go"]);
     becomes("unhealthy");
-    let log = docker.says(&["inspect", "-f", "{{json .State.Health.Log}}", &container.name]);
+    let log = docker.answers(&["inspect", "-f", "{{json .State.Health.Log}}", &container.name]);
     assert!(log.contains("(sleep), which does not wait for its children: no init can reap it"), "{log}");
     becomes("healthy");
 }
 
 /// As an init container does it.
-fn it_installs_itself_from_a_read_only_image() {
+fn sexton_installs_itself_from_a_read_only_image() {
     let volume = tempfile::tempdir().unwrap();
     let mount = format!("{}:/volume", volume.path().display());
     for _ in 0..2 {

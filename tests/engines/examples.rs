@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::Need;
+use crate::common::harness::Need;
 use crate::support::{DOCKER, Docker, Engine, all, name, run, sexton, text, wait_until};
 
 /// What the test of the Compose file needs.
@@ -14,8 +14,8 @@ const COMPOSE: Need = Need::Other("compose", || {
 });
 
 crate::tests![
-    needing(DOCKER) every_dockerfile,
-    needing(COMPOSE) the_compose_file,
+    needing(DOCKER) every_dockerfile_works,
+    needing(COMPOSE) the_compose_file_works,
     new every_example_has_a_test,
 ];
 
@@ -23,7 +23,7 @@ fn directory() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples"))
 }
 
-fn every_dockerfile() {
+fn every_dockerfile_works() {
     let docker = Docker::get();
     for base in ["debian", "alpine", "distroless", "scratch"] {
         let context = tempfile::tempdir().unwrap();
@@ -33,7 +33,7 @@ fn every_dockerfile() {
         let file = directory().join(format!("{base}.Dockerfile"));
         let (file, path, image) = (file.to_str().unwrap(), context.path().to_str().unwrap(), name());
         let base_image: &[&str] = if base == "scratch" { &[] } else { &["--build-arg", "BASE=busybox:test"] };
-        docker.says(&[&["build", "-q", "-f", file, "-t", &image], base_image, &[path]].concat());
+        docker.answers(&[&["build", "-q", "-f", file, "-t", &image], base_image, &[path]].concat());
         let output = docker.run(&["--init=false", &image]);
         assert!(output.status.success(), "{base}: {output:?}");
         let container = docker.start_container(&["--init=false", &image]);
@@ -43,9 +43,9 @@ fn every_dockerfile() {
 
 /// The services run without a network, as this daemon has none. Its
 /// configuration gives every container an init: in the worker, there are two.
-fn the_compose_file() {
+fn the_compose_file_works() {
     let docker = Docker::get();
-    docker.says(&["tag", "busybox:test", "example/app:1"]);
+    docker.answers(&["tag", "busybox:test", "example/app:1"]);
     let project = tempfile::tempdir().unwrap();
     fs::copy(sexton(), project.path().join("sexton")).unwrap();
     fs::copy(directory().join("compose.yaml"), project.path().join("compose.yaml")).unwrap();

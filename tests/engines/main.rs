@@ -6,10 +6,10 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod docker;
 mod examples;
-#[path = "../harness/mod.rs"]
-mod harness;
 mod podman;
 mod support;
 mod worker;
@@ -18,9 +18,10 @@ use std::process::ExitCode;
 
 use libtest2_mimic::Harness;
 
-pub(crate) use harness::{Test, tests};
+use common::harness;
+pub(crate) use common::harness::{Test, tests};
 
-/// The tests run in a child of this process, so that somebody is left to tidy up.
+/// The tests run in a child of this process, so that one process is left to tidy up.
 fn main() -> ExitCode {
     if !support::is_in_place() {
         return support::in_a_place(|mut child| {

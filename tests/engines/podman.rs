@@ -7,11 +7,11 @@ use crate::support::{Engine, PODMAN, Podman, file_with, name, sexton, wait_until
 
 crate::tests![
     needing(PODMAN) the_configured_init_is_sexton,
-    needing(PODMAN) an_init_of_ones_own,
-    needing(PODMAN) it_stops_at_once,
+    needing(PODMAN) init_path_names_sexton,
+    needing(PODMAN) a_container_stops_at_once,
     needing(PODMAN) the_infra_container_reaps_for_all_of_the_pod,
-    needing(PODMAN) the_example_pod,
-    needing(PODMAN) the_example_deployment,
+    needing(PODMAN) the_example_pod_works,
+    needing(PODMAN) the_example_deployment_works,
 ];
 
 const IMAGE: &str = "localhost/busybox:test";
@@ -35,31 +35,31 @@ fn the_configured_init_is_sexton() {
     }
 }
 
-fn an_init_of_ones_own() {
+fn init_path_names_sexton() {
     let path = sexton();
     let options = ["--init", "--init-path", path.to_str().unwrap(), "-e", "SEXTON_OPTIONS=-vv"];
     let output = run(&[&options[..], &[IMAGE, "sh", "-c", "(sleep 0.1 &); sleep 0.3; cat /proc/1/cmdline; grep -c ') Z ' /proc/[0-9]*/stat >/dev/null; exit 7"]].concat());
     assert_eq!(output.status.code(), Some(7));
     assert!(output.stdout.starts_with(b"/run/podman-init\0--\0sh\0"), "{output:?}");
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("sexton: the command exited with 7"), "{told}");
+    let logged = String::from_utf8(output.stderr).unwrap();
+    assert!(logged.contains("sexton: the command exited with 7"), "{logged}");
 }
 
-fn it_stops_at_once() {
+fn a_container_stops_at_once() {
     let name = name();
-    Podman::get().says(&["run", "-d", "--init", "--name", &name, IMAGE, "sleep", "1000"]);
-    wait_until("the command runs", || Podman::get().says(&["exec", &name, "ps"]).contains("sleep 1000"));
+    Podman::get().answers(&["run", "-d", "--init", "--name", &name, IMAGE, "sleep", "1000"]);
+    wait_until("the command runs", || Podman::get().answers(&["exec", &name, "ps"]).contains("sleep 1000"));
     let start = Instant::now();
-    Podman::get().says(&["stop", "-t", "50", &name]);
+    Podman::get().answers(&["stop", "-t", "50", &name]);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    assert_eq!(Podman::get().says(&["wait", &name]).trim(), "143");
-    Podman::get().says(&["rm", &name]);
+    assert_eq!(Podman::get().answers(&["wait", &name]).trim(), "143");
+    Podman::get().answers(&["rm", &name]);
 }
 
 fn the_infra_container_reaps_for_all_of_the_pod() {
     let (pod, member) = (name(), name());
     let podman = Podman::get();
-    podman.says(&[
+    podman.answers(&[
         "pod",
         "create",
         "--name",
@@ -72,9 +72,9 @@ fn the_infra_container_reaps_for_all_of_the_pod() {
         "/sexton -P",
     ]);
     let script = "for n in 1 2 3 4; do (sleep 0.2 &); done; exec sleep 1000";
-    podman.says(&["run", "-d", "--pod", &pod, "--name", &member, IMAGE, "sh", "-c", script]);
+    podman.answers(&["run", "-d", "--pod", &pod, "--name", &member, IMAGE, "sh", "-c", script]);
     let seen = || {
-        podman.says(&[
+        podman.answers(&[
             "exec",
             &member,
             "sh",
@@ -87,7 +87,7 @@ fn the_infra_container_reaps_for_all_of_the_pod() {
         assert!(seen.starts_with("/sexton\0-P\0"), "{seen}");
         !seen.contains("(sleep) S 1 ") && !seen.contains(") Z ")
     });
-    podman.says(&["pod", "rm", "-f", "-t", "5", &pod]);
+    podman.answers(&["pod", "rm", "-f", "-t", "5", &pod]);
 }
 
 /// A Pod that was made of a manifest.
@@ -100,17 +100,17 @@ struct Pod {
 fn play(example: &str) -> Pod {
     let podman = Podman::get();
     for image in ["localhost/example/app:1", "localhost/example/sexton:1"] {
-        podman.says(&["tag", IMAGE, image]);
+        podman.answers(&["tag", IMAGE, image]);
     }
     // Podman 4.3 stumbles over removing an init container that has just ended.
     let annotation = "io.podman.annotations.init.container.type: always";
     let example =
         example.replacen("metadata:\n", &format!("metadata:\n  annotations:\n    {annotation}\n"), 1);
     let (_directory, file) = file_with(&example);
-    let said = podman.says(&["play", "kube", file.to_str().unwrap()]);
+    let printed = podman.answers(&["play", "kube", file.to_str().unwrap()]);
     let after = |heading: &str| {
-        let mut lines = said.lines().skip_while(|line| !line.starts_with(heading));
-        lines.nth(1).unwrap_or_else(|| panic!("{said}")).to_owned()
+        let mut lines = printed.lines().skip_while(|line| !line.starts_with(heading));
+        lines.nth(1).unwrap_or_else(|| panic!("{printed}")).to_owned()
     };
     Pod { name: after("Pod:"), container: after("Container") }
 }
@@ -118,9 +118,9 @@ fn play(example: &str) -> Pod {
 impl Pod {
     fn runs_under_sexton(&self, first_words: &str) {
         let podman = Podman::get();
-        let words = podman.says(&["exec", &self.container, "cat", "/proc/1/cmdline"]);
+        let words = podman.answers(&["exec", &self.container, "cat", "/proc/1/cmdline"]);
         assert!(words.starts_with("/sexton-bin/sexton\0-T\0"), "{words}");
-        wait_until("it has started", || podman.says(&["logs", &self.container]).contains(first_words));
+        wait_until("it has started", || podman.answers(&["logs", &self.container]).contains(first_words));
     }
 }
 
@@ -131,20 +131,20 @@ impl Drop for Pod {
 }
 
 /// What it writes when it fails is tested with Docker: here /dev goes with the container.
-fn the_example_pod() {
+fn the_example_pod_works() {
     let example =
         include_str!("../../examples/pod.yaml").replace("spec:\n", "spec:\n  restartPolicy: Never\n");
     let pod = play(&example);
     pod.runs_under_sexton("running under process 1");
     let podman = Podman::get();
-    podman.says(&["kill", "-s", "HUP", &pod.container]);
-    assert_eq!(podman.says(&["wait", &pod.container]).trim(), "129");
+    podman.answers(&["kill", "-s", "HUP", &pod.container]);
+    assert_eq!(podman.answers(&["wait", &pod.container]).trim(), "129");
 }
 
-fn the_example_deployment() {
+fn the_example_deployment_works() {
     let pod = play(include_str!("../../examples/deployment.yaml"));
     pod.runs_under_sexton("worker started");
     let start = Instant::now();
-    Podman::get().says(&["pod", "stop", &pod.name]);
+    Podman::get().answers(&["pod", "stop", &pod.name]);
     assert!(start.elapsed() < Duration::from_secs(50), "{:?}", start.elapsed());
 }

@@ -11,9 +11,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::harness::{Need, is_installed, is_root};
+use crate::common::harness::{Need, is_installed, is_root};
+use crate::common::process::process;
+
+pub(crate) use crate::common::harness::sexton;
+pub(crate) use crate::common::wait::{DEADLINE, wait_until};
 
 /// What tests of Docker need.
 pub(crate) const DOCKER: Need =
@@ -24,11 +30,6 @@ pub(crate) const PODMAN: Need = Need::Other("podman", || is_root() && all(&["pod
 pub(crate) fn all(programs: &[&str]) -> bool {
     programs.iter().all(|program| is_installed(program))
 }
-
-/// How long anything may take.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
-
-pub(crate) use crate::harness::sexton;
 
 /// Names the directory of this run, for engines and images.
 const PLACE: &str = "SEXTON_TEST_ENGINES";
@@ -50,15 +51,6 @@ pub(crate) fn in_a_place<T>(f: impl FnOnce(Command) -> T) -> T {
     Docker::end(&directory.path().join("docker"));
     Podman::end(&directory.path().join("podman"));
     result
-}
-
-/// Waits until something holds.
-pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// A name that no other container, image or pod of this run has.
@@ -168,8 +160,8 @@ pub(crate) trait Engine {
         run(self.client(arguments))
     }
 
-    /// What the client says, if it succeeds.
-    fn says(&self, arguments: &[&str]) -> String {
+    /// What the client prints, if it succeeds.
+    fn answers(&self, arguments: &[&str]) -> String {
         text(self.output(arguments))
     }
 }
@@ -207,13 +199,8 @@ impl Docker {
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
         // It shall not outlive us, whatever becomes of us; and that is tied to the life of
         // the thread which starts it.
-        // SAFETY: prctl is async-signal-safe and touches no memory.
-        unsafe {
-            command.pre_exec(|| {
-                libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-                Ok(())
-            })
-        };
+        // SAFETY: prctl is async-signal-safe.
+        unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGTERM)?)) };
         thread::spawn(move || command.status());
         let docker = Self { directory };
         wait_until("dockerd answers", || {
@@ -226,9 +213,8 @@ impl Docker {
     /// It ends, with its containers, when the tests have: see [`Self::start`].
     fn end(directory: &Path) {
         let Ok(pid) = fs::read_to_string(directory.join("pid")) else { return };
-        let pid: i32 = pid.trim().parse().expect("a PID");
-        // SAFETY: has no memory effect.
-        wait_until("dockerd ends", || unsafe { libc::kill(pid, 0) < 0 });
+        let pid = pid.trim().parse().expect("a PID");
+        wait_until("dockerd ends", || process(pid).is_none());
     }
 
     pub(crate) fn host(&self) -> String {
@@ -248,7 +234,7 @@ impl Docker {
         let name = name();
         let mut all = vec!["run", "-d", "--network", "none", "--name", &name];
         all.extend(arguments);
-        self.says(&all);
+        self.answers(&all);
         Container { docker: self, name }
     }
 }
@@ -285,23 +271,23 @@ impl Container<'_> {
     pub(crate) fn exec(&self, words: &[&str]) -> String {
         let mut all = vec!["exec", &self.name];
         all.extend(words);
-        self.docker.says(&all)
+        self.docker.answers(&all)
     }
 
     /// `docker stop`; how long it took, and the exit code.
     pub(crate) fn stop(&self, limit: &str) -> (Duration, i32) {
         let start = Instant::now();
-        self.docker.says(&["stop", "-t", limit, &self.name]);
+        self.docker.answers(&["stop", "-t", limit, &self.name]);
         (start.elapsed(), self.code())
     }
 
     /// Waits for its end.
     pub(crate) fn code(&self) -> i32 {
-        self.docker.says(&["wait", &self.name]).trim().parse().expect("a code")
+        self.docker.answers(&["wait", &self.name]).trim().parse().expect("a code")
     }
 
     pub(crate) fn kill(&self, signal: &str) {
-        self.docker.says(&["kill", "-s", signal, &self.name]);
+        self.docker.answers(&["kill", "-s", signal, &self.name]);
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::harness::Need;
+use crate::common::harness::Need;
 use crate::support::{DOCKER, Docker, all, wait_until};
 
 /// What it needs besides Docker.
@@ -26,7 +26,7 @@ crate::tests![
 ];
 
 /// `render` is the external program: it leaves two grandchildren, which end later.
-/// `slow` says when it begins, and when it is done.
+/// `slow` leaves a file when it begins, and one when it is done.
 const APP: &str = r#"
 import os, subprocess, time
 from celery import Celery

@@ -6,21 +6,22 @@ use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::Duration;
 
-use crate::support::{Init, leave_orphans, play, shell, wait_until, words};
+use crate::support::*;
 
 crate::tests![
-    new it_keeps_the_standard_descriptors_only,
-    new it_leaves_its_working_directory,
+    new sexton_keeps_the_standard_descriptors_only,
+    new sexton_leaves_its_working_directory,
     new the_command_can_write_to_pid_1s_standard_output,
-    new it_stays_dumpable,
+    new sexton_stays_dumpable,
     new an_idle_sexton_is_never_scheduled,
     new a_full_standard_error_stops_nothing,
-    new lost_lines_are_counted,
+    new dropped_messages_are_counted,
     new a_closed_or_broken_standard_error_stops_nothing,
 ];
 
-fn it_keeps_the_standard_descriptors_only() {
-    let mut running = Init::pid1(&[]).given("open=3").given("open=50").start(play("receive"));
+fn sexton_keeps_the_standard_descriptors_only() {
+    let mut running =
+        Init::pid1(&[]).given(Condition::Open(3)).given(Condition::Open(50)).start(play(Role::Receive));
     running.stdout.line();
     wait_until("it is idle", || running.is_idle());
     let mut held: Vec<_> = fs::read_dir(format!("/proc/{}/fd", running.pid)).unwrap().collect();
@@ -29,8 +30,9 @@ fn it_keeps_the_standard_descriptors_only() {
     assert_eq!(names, ["0", "1", "2"]);
 }
 
-fn it_leaves_its_working_directory() {
-    let mut running = Init::pid1(&[]).given("cwd=/tmp").start(play("receive"));
+fn sexton_leaves_its_working_directory() {
+    let mut running =
+        Init::pid1(&[]).given(Condition::WorkingDirectory("/tmp".into())).start(play(Role::Receive));
     running.stdout.line();
     wait_until("it is idle", || running.is_idle());
     assert_eq!(fs::read_link(format!("/proc/{}/cwd", running.pid)).unwrap().to_str(), Some("/"));
@@ -42,7 +44,7 @@ fn the_command_can_write_to_pid_1s_standard_output() {
 }
 
 /// Else its /proc/1/fd would be root's alone.
-fn it_stays_dumpable() {
+fn sexton_stays_dumpable() {
     let output = Init::pid1(&[]).run(shell("stat -c %u /proc/1/fd; id -u"));
     let text = String::from_utf8(output.stdout).unwrap();
     let (owner, own) = text.trim().split_once('\n').unwrap();
@@ -51,7 +53,7 @@ fn it_stays_dumpable() {
 
 /// The one test that has to let time pass: it shows that nothing happens in it.
 fn an_idle_sexton_is_never_scheduled() {
-    let mut running = Init::pid1(&[]).start(play("receive"));
+    let mut running = Init::pid1(&[]).start(play(Role::Receive));
     running.stdout.line();
     wait_until("it is idle", || running.is_idle());
     let switches =
@@ -62,28 +64,28 @@ fn an_idle_sexton_is_never_scheduled() {
     assert_eq!(switches(), before);
     assert!(running.is_idle());
     // And it was not just stuck.
-    running.signal(libc::SIGUSR1);
-    assert_eq!(running.stdout.line(), "10");
+    running.signal(SIGUSR1);
+    running.prints(SIGUSR1);
 }
 
 fn a_full_standard_error_stops_nothing() {
-    // Nobody reads from the other end, which stays open.
+    // The other end stays open, but is not read.
     let (reader, writer) = io::pipe().unwrap();
     let (stdin, input) = io::pipe().unwrap();
     let mut running = leave_orphans(Init::pid1(&["-vvv"]).stdin(stdin).stderr(writer), 4000);
     // More lines than a pipe of 64 KiB holds.
     wait_until("all orphans are reaped", || running.children().len() == 1);
-    running.signal(libc::SIGUSR2);
-    assert_eq!(running.status().code(), Some(128 + 12));
+    running.signal(SIGUSR2);
+    assert_eq!(running.status().code(), Some(128 + SIGUSR2.number()));
     drop((input, reader));
 }
 
-fn lost_lines_are_counted() {
+fn dropped_messages_are_counted() {
     let (mut reader, writer) = io::pipe().unwrap();
     let (stdin, input) = io::pipe().unwrap();
     let mut running = leave_orphans(Init::pid1(&["-vvv"]).stdin(stdin).stderr(writer), 3000);
     wait_until("all orphans are reaped", || running.children().len() == 1);
-    // Make room again: what comes next tells how many did not find any.
+    // Make room again: the next line has the number of those that found none.
     let mut text = vec![0; 32 * 1024];
     reader.read_exact(&mut text).unwrap();
     drop(input);
@@ -109,16 +111,16 @@ fn a_closed_or_broken_standard_error_stops_nothing() {
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
     assert_eq!(Init::pid1(&["-vvv"]).stderr(writer).code(words(&["/nonexistent"])), 127);
-    assert_eq!(Init::pid1(&["-vvv"]).given("stderr-full").code(words(&["true"])), 0);
+    assert_eq!(Init::pid1(&["-vvv"]).given(Condition::FullStandardError).code(words(&["true"])), 0);
     // A SIGPIPE that a message raised must not reach the command, or kill sexton.
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
-    let mut running = Init::pid1(&["-vvv"]).stderr(writer).start(play("receive"));
+    let mut running = Init::pid1(&["-vvv"]).stderr(writer).start(play(Role::Receive));
     running.stdout.line();
-    for signal in [10, 12, 15] {
+    for signal in [SIGUSR1, SIGUSR2, SIGTERM] {
         running.signal(signal);
-        assert_eq!(running.stdout.line(), signal.to_string());
+        running.prints(signal);
     }
-    running.signal(libc::SIGKILL);
-    assert_eq!(running.status().signal(), Some(9));
+    running.signal(SIGKILL);
+    assert_eq!(running.status().signal(), Some(SIGKILL.number()));
 }

@@ -3,14 +3,14 @@
 use std::fs::File;
 use std::process::Output;
 
-use crate::support::{Init, complaint, shell, words};
+use crate::support::*;
 
 crate::tests![
     new help_version_and_license_go_to_standard_output,
     new the_readme_describes_every_option,
     new the_man_page_describes_every_option_and_no_other,
     new the_version_has_the_shape_that_docker_reads,
-    new a_page_that_cannot_be_printed_is_125,
+    new help_that_cannot_be_printed_is_125,
     new every_misuse_is_one_line_and_125,
     new options_come_from_the_variable_too,
     new a_mistake_in_the_variable_names_it,
@@ -32,7 +32,7 @@ fn help_version_and_license_go_to_standard_output() {
         let outputs = options.map(page);
         for output in &outputs {
             assert!(output.stdout.starts_with(text.as_bytes()), "{options:?}");
-            assert_eq!((output.status.code(), complaint(output)), (Some(0), ""));
+            assert_eq!((output.status.code(), stderr_text(output)), (Some(0), ""));
         }
         assert_eq!(outputs[0].stdout, outputs[1].stdout);
     }
@@ -83,13 +83,13 @@ fn the_version_has_the_shape_that_docker_reads() {
     assert!(digits.len() == 7 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{line}");
 }
 
-fn a_page_that_cannot_be_printed_is_125() {
+fn help_that_cannot_be_printed_is_125() {
     for option in ["-h", "-V", "-l"] {
         let full = File::options().write(true).open("/dev/full").unwrap();
         let output = Init::plain(&[option]).stdout(full).run(words(&[]));
         assert_eq!(output.status.code(), Some(125));
-        assert_eq!(complaint(&output), "sexton: standard output: No space left on device\n");
-        let output = Init::plain(&[option]).given("close=1").run(words(&[]));
+        assert_eq!(stderr_text(&output), "sexton: standard output: No space left on device\n");
+        let output = Init::plain(&[option]).given(Condition::Closed(1)).run(words(&[]));
         assert_eq!(output.status.code(), Some(125));
     }
 }
@@ -109,7 +109,7 @@ fn every_misuse_is_one_line_and_125() {
         (&["-p", "a\nb", "true"], "-p a\\x0ab: not a signal"),
     ] {
         let output = Init::pid1(options).run(words(&[]));
-        assert_eq!(complaint(&output), format!("sexton: {line}\n"));
+        assert_eq!(stderr_text(&output), format!("sexton: {line}\n"));
         assert_eq!((output.status.code(), output.stdout.len()), (Some(125), 0));
     }
 }
@@ -133,7 +133,7 @@ fn a_mistake_in_the_variable_names_it() {
         ("-p", "-p: needs a value"),
     ] {
         let output = Init::pid1(&[]).env("SEXTON_OPTIONS", variable).run(words(&["true"]));
-        assert_eq!(complaint(&output), format!("sexton: SEXTON_OPTIONS: {line}\n"));
+        assert_eq!(stderr_text(&output), format!("sexton: SEXTON_OPTIONS: {line}\n"));
         assert_eq!(output.status.code(), Some(125));
     }
 }
@@ -148,10 +148,10 @@ fn options_of_the_command_are_its_own() {
 fn verbose_messages_go_to_standard_error() {
     let output = Init::pid1(&["-vvv"]).run(words(&["true"]));
     assert!(output.stdout.is_empty());
-    let text = complaint(&output);
+    let text = stderr_text(&output);
     for part in ["started the command as ", ": exited with 0\n", "the command exited with 0\n"] {
         assert!(text.contains(part), "{text}");
     }
     assert!(text.lines().all(|line| line.starts_with("sexton: ")), "{text}");
-    assert_eq!(complaint(&Init::pid1(&[]).run(words(&["true"]))), "");
+    assert_eq!(stderr_text(&Init::pid1(&[]).run(words(&["true"]))), "");
 }

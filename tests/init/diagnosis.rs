@@ -1,61 +1,58 @@
-//! Whose zombie is it, and who were the orphans: `-z`, `-w` and `-R`.
+//! Which process holds a zombie, and what the orphans were: `-z`, `-w` and `-R`.
 
 use std::ffi::OsString;
 use std::io::{Write, pipe};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
-use crate::support::{
-    DEADLINE, Init, complaint, leave_orphans, play, play_with, sexton, shell, wait_until, words,
-};
+use crate::support::*;
 
 crate::tests![
-    new zombies_of_a_living_parent,
-    new zombies_of_a_pid_1_that_does_not_reap,
-    new zombies_of_a_stopped_parent,
-    new no_zombies_is_an_answer_too,
-    new a_limit_can_be_set,
-    new a_name_that_is_hard_to_read,
-    new a_main_thread_that_has_ended_is_no_zombie,
-    new a_zombie_that_is_traced,
-    new a_parent_that_is_slow,
-    as_root a_parent_outside_of_the_namespace,
-    as_root processes_that_are_hidden,
-    new without_proc_nothing_is_known,
-    new another_namespaces_proc_is_not_believed,
-    new processes_come_and_go,
-    new an_orphan_is_told_with_what_it_used,
+    new zombies_are_listed_with_the_parent_that_holds_them,
+    new a_pid_1_that_does_not_reap_is_named,
+    new a_stopped_parent_of_zombies_is_named,
+    new no_zombies_is_reported_as_such,
+    new zombies_up_to_a_limit_exit_with_0,
+    new a_zombies_odd_name_is_escaped,
+    new a_main_thread_that_has_exited_is_no_zombie,
+    new a_zombies_tracer_is_named,
+    new zombies_that_are_reaped_a_moment_later_do_not_count,
+    as_root a_zombies_parent_outside_of_the_namespace_is_recognised,
+    as_root hidden_processes_are_reported,
+    new zombies_cannot_be_listed_without_proc,
+    new proc_of_another_namespace_is_not_believed,
+    new processes_that_come_and_go_are_no_zombies,
+    new an_orphan_is_logged_with_what_it_used,
     new the_command_is_no_orphan,
-    new the_report_adds_them_up,
+    new the_report_adds_orphans_up,
     new the_report_comes_when_the_command_was_killed,
-    new no_orphans_is_an_answer_too,
-    new a_pause_reports_as_well,
-    new without_proc_they_have_no_names,
-    new nobody_reads_what_is_told,
-    with("strace") without_options_nothing_more_is_called,
+    new a_report_without_orphans_says_so,
+    new pause_reports_orphans_as_well,
+    new orphans_have_no_names_without_proc,
+    new a_log_that_is_not_read_stops_no_reaping,
+    with("strace") reaping_makes_no_further_calls_without_options,
 ];
 
 /// `sexton -z` among zombies of this kind, as PID 1's command.
-fn with_zombies(how: &str, count: u32, options: &[&str]) -> Vec<OsString> {
-    let mut command = play_with("with-zombies", how);
-    command.push(count.to_string().into());
-    command.push(sexton().into());
+fn with_zombies(zombies: Zombies, count: u32, options: &[&str]) -> Vec<OsString> {
+    let mut command = play_with(Role::WithZombies(zombies, count), [sexton()]);
     command.extend(words(options));
     command
 }
 
 fn text(output: &Output) -> Vec<&str> {
-    assert_eq!(complaint(output), "");
+    assert_eq!(stderr_text(output), "");
     std::str::from_utf8(&output.stdout).unwrap().lines().collect()
 }
 
-fn zombies_of_a_living_parent() {
-    let output = Init::pid1(&[]).run(with_zombies("own", 3, &["-z"]));
+fn zombies_are_listed_with_the_parent_that_holds_them() {
+    let output = Init::pid1(&[]).run(with_zombies(Zombies::Own, 3, &["-z"]));
     let lines = text(&output);
     assert_eq!(output.status.code(), Some(1), "{lines:?}");
     assert_eq!(lines.len(), 4, "{lines:?}");
     for line in &lines[..3] {
-        let (who, rest) = line.split_once(" (").expect("a name");
-        assert!(who.parse::<i32>().is_ok(), "{line}");
+        let (pid, rest) = line.split_once(" (").expect("a name");
+        assert!(pid.parse::<i32>().is_ok(), "{line}");
         let (name, rest) = rest.split_once("), started ").expect("an age");
         assert!(!name.is_empty());
         let (age, rest) = rest.split_once(" s ago, child of ").expect("a parent");
@@ -70,44 +67,44 @@ fn zombies_of_a_living_parent() {
 }
 
 /// PID 1 is an ordinary program.
-fn zombies_of_a_pid_1_that_does_not_reap() {
-    let output = Init::pid1(&[]).without_init().run(with_zombies("own", 1, &["--zombies"]));
+fn a_pid_1_that_does_not_reap_is_named() {
+    let output = Init::pid1(&[]).without_init().run(with_zombies(Zombies::Own, 1, &["--zombies"]));
     let lines = text(&output);
     assert_eq!(output.status.code(), Some(1));
     assert!(lines[0].contains(": PID 1 (") && lines[0].ends_with(") does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])"), "{lines:?}");
     assert!(lines[1].starts_with("1 zombie among "), "{lines:?}");
 }
 
-fn zombies_of_a_stopped_parent() {
-    let output = Init::pid1(&[]).run(with_zombies("stopped", 2, &["-z"]));
+fn a_stopped_parent_of_zombies_is_named() {
+    let output = Init::pid1(&[]).run(with_zombies(Zombies::OfStopped, 2, &["-z"]));
     let lines = text(&output);
     assert!(lines[0].ends_with(", which is stopped: continue it (SIGCONT) or end it"), "{lines:?}");
     assert!(lines[2].starts_with("2 zombies"), "{lines:?}");
 }
 
-fn no_zombies_is_an_answer_too() {
+fn no_zombies_is_reported_as_such() {
     let output = Init::pid1(&[]).run([sexton(), "-z".into()]);
     assert_eq!(text(&output), ["no zombies: none of the 2 processes here waits to be reaped"]);
     assert_eq!(output.status.code(), Some(0));
 }
 
-fn a_limit_can_be_set() {
+fn zombies_up_to_a_limit_exit_with_0() {
     for (options, code) in [(&["--zombies=3"][..], 0), (&["-z=2"], 1), (&["-z=100"], 0)] {
-        let output = Init::pid1(&[]).run(with_zombies("own", 3, options));
+        let output = Init::pid1(&[]).run(with_zombies(Zombies::Own, 3, options));
         assert_eq!(output.status.code(), Some(code));
         assert!(text(&output)[3].starts_with("3 zombies among "));
     }
 }
 
-fn a_name_that_is_hard_to_read() {
-    let output = Init::pid1(&[]).run(with_zombies("named", 1, &["-z"]));
+fn a_zombies_odd_name_is_escaped() {
+    let output = Init::pid1(&[]).run(with_zombies(Zombies::OddlyNamed, 1, &["-z"]));
     let lines = text(&output);
     assert!(lines[0].contains(r" (a) Z 1 (b\x0ac), started "), "{lines:?}");
     assert!(lines[0].contains(", which does not wait for its children"), "{lines:?}");
 }
 
-fn a_main_thread_that_has_ended_is_no_zombie() {
-    let output = Init::pid1(&[]).run(with_zombies("threads", 1, &["-z"]));
+fn a_main_thread_that_has_exited_is_no_zombie() {
+    let output = Init::pid1(&[]).run(with_zombies(Zombies::MainThreads, 1, &["-z"]));
     let lines = text(&output);
     assert!(
         lines[0].ends_with(": no zombie, if it looks like one: its main thread has ended, others run on"),
@@ -117,27 +114,27 @@ fn a_main_thread_that_has_ended_is_no_zombie() {
     assert_eq!(output.status.code(), Some(0));
 }
 
-fn a_zombie_that_is_traced() {
-    let output = Init::pid1(&[]).run(with_zombies("traced", 1, &["-z"]));
+fn a_zombies_tracer_is_named() {
+    let output = Init::pid1(&[]).run(with_zombies(Zombies::Traced, 1, &["-z"]));
     let lines = text(&output);
     assert!(lines[0].contains(" ago, child of 1 (sexton): kept by "), "{lines:?}");
     assert!(lines[0].ends_with("), which traces it: it goes when that lets go"), "{lines:?}");
     assert_eq!(output.status.code(), Some(1));
 }
 
-fn a_parent_that_is_slow() {
-    let output = Init::pid1(&[]).run(with_zombies("slow", 2, &["-z"]));
+fn zombies_that_are_reaped_a_moment_later_do_not_count() {
+    let output = Init::pid1(&[]).run(with_zombies(Zombies::ReapedLate, 2, &["-z"]));
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
-fn a_parent_outside_of_the_namespace() {
+fn a_zombies_parent_outside_of_the_namespace_is_recognised() {
     let (stdin, mut input) = pipe().unwrap();
     let script = r#"echo ready; read x; "$1" -z"#;
     let mut command = shell(script);
     command.extend(["sh".into(), sexton().into()]);
     let mut running = Init::pid1(&[]).stdin(stdin).start(command);
-    assert_eq!(running.stdout.line(), "ready");
-    let role = play_with("outside", running.pid);
+    running.prints("ready");
+    let role = play(Role::ZombieInNamespaceOf(running.pid));
     let mut outside = Command::new(&role[0]);
     let mut outside = outside.args(&role[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut ready = [0; 6];
@@ -153,12 +150,12 @@ fn a_parent_outside_of_the_namespace() {
     assert_eq!(running.status().code(), Some(1));
 }
 
-fn processes_that_are_hidden() {
+fn hidden_processes_are_reported() {
     let script =
         r#"mount -o remount,hidepid=2 /proc && exec setpriv --reuid=12345 --regid=12345 --clear-groups "$@""#;
     let mut command = shell(script);
     command.extend(["sh".into(), sexton().into(), "-z".into()]);
-    // Opened before, as a user who is nobody may not search the way to it.
+    // Where every user may search the way to it.
     let place = tempfile::tempdir_in("/var/tmp").unwrap();
     std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let copy = place.path().join("sexton");
@@ -171,24 +168,24 @@ fn processes_that_are_hidden() {
     assert_eq!(output.status.code(), Some(0));
 }
 
-fn without_proc_nothing_is_known() {
-    let output = Init::pid1(&[]).given("no-proc").run([sexton(), "-z".into()]);
+fn zombies_cannot_be_listed_without_proc() {
+    let output = Init::pid1(&[]).given(Condition::NoProc).run([sexton(), "-z".into()]);
     assert_eq!(output.status.code(), Some(125));
     let expected = "sexton: /proc: not there: without it nobody can tell what processes there are\n";
-    assert_eq!((complaint(&output), output.stdout.as_slice()), (expected, &b""[..]));
+    assert_eq!((stderr_text(&output), output.stdout.as_slice()), (expected, &b""[..]));
 }
 
 /// It is what `unshare -pf` without `--mount-proc` leaves one with.
-fn another_namespaces_proc_is_not_believed() {
+fn proc_of_another_namespace_is_not_believed() {
     let output = Init::pid1(&[]).run(words(&["unshare", "-pf", sexton().to_str().unwrap(), "-z"]));
     assert_eq!(output.status.code(), Some(125));
     let expected =
         "sexton: /proc: belongs to another PID namespace: mount this one's (mount -t proc proc /proc)\n";
-    assert_eq!(complaint(&output), expected);
+    assert_eq!(stderr_text(&output), expected);
 }
 
 /// While it looks, processes vanish by the hundred.
-fn processes_come_and_go() {
+fn processes_that_come_and_go_are_no_zombies() {
     let script = r#"
         (while :; do (:); (: & :); done) & busy=$!
         for n in 1 2 3 4 5 6 7 8 9 10; do "$1" -z || exit 3; done; kill $busy"#;
@@ -209,12 +206,10 @@ fn numbers(line: &str) -> (f64, f64, f64) {
 }
 
 fn burner() -> Vec<OsString> {
-    let mut command = play_with("burn", 200);
-    command.push("50".into());
-    command
+    play(Role::Burn { cpu: Duration::from_millis(200), memory: 50 })
 }
 
-fn an_orphan_is_told_with_what_it_used() {
+fn an_orphan_is_logged_with_what_it_used() {
     for init in [Init::pid1(&["-w"]), Init::plain(&["--warn-on-reap"])] {
         let (stdin, input) = pipe().unwrap();
         let mut running = init.stdin(stdin).start(shell_around(burner()));
@@ -243,29 +238,29 @@ fn shell_around(command: Vec<OsString>) -> Vec<OsString> {
 
 fn the_command_is_no_orphan() {
     let output = Init::pid1(&["-w"]).run(shell("exit 3"));
-    assert_eq!((output.status.code(), complaint(&output)), (Some(3), ""));
+    assert_eq!((output.status.code(), stderr_text(&output)), (Some(3), ""));
 }
 
 /// Three of `true` and two of another name, of which one is killed.
-fn the_report_adds_them_up() {
+fn the_report_adds_orphans_up() {
     let script = r#"
         for n in 1 2 3; do (sleep 0 &); done
         (sh -c 'kill -KILL $$' &); (sh -c 'exit 1' &)
         until [ "$(cat /proc/[0-9]*/stat 2>/dev/null | wc -l)" -le 4 ]; do sleep 0.01; done; exit 4"#;
     let output = Init::pid1(&["-R"]).run(shell(script));
     assert_eq!(output.status.code(), Some(4));
-    let told = complaint(&output);
-    let rows: Vec<Vec<&str>> = told
+    let logged = stderr_text(&output);
+    let rows: Vec<Vec<&str>> = logged
         .lines()
         .map(|line| line.strip_prefix("sexton: ").unwrap().split_whitespace().collect())
         .collect();
-    assert_eq!(rows[0], ["orphans", "reaped", "count", "killed", "cpu", "max", "rss"], "{told}");
-    assert_eq!(rows[1][..3], ["sleep", "3", "0"], "{told}");
-    assert_eq!(rows[2][..3], ["sh", "2", "1"], "{told}");
-    assert_eq!(rows.last().unwrap()[..3], ["total", "5", "1"], "{told}");
+    assert_eq!(rows[0], ["orphans", "reaped", "count", "killed", "cpu", "max", "rss"], "{logged}");
+    assert_eq!(rows[1][..3], ["sleep", "3", "0"], "{logged}");
+    assert_eq!(rows[2][..3], ["sh", "2", "1"], "{logged}");
+    assert_eq!(rows.last().unwrap()[..3], ["total", "5", "1"], "{logged}");
     // The columns are aligned.
-    let widths: Vec<usize> = told.lines().map(str::len).collect();
-    assert!(widths.iter().all(|width| *width == widths[0]), "{told}");
+    let widths: Vec<usize> = logged.lines().map(str::len).collect();
+    assert!(widths.iter().all(|width| *width == widths[0]), "{logged}");
 }
 
 fn the_report_comes_when_the_command_was_killed() {
@@ -273,31 +268,30 @@ fn the_report_comes_when_the_command_was_killed() {
     let mut running = leave_orphans(Init::pid1(&["-R"]).stdin(stdin), 10);
     wait_until("all are reaped", || running.children().len() == 1);
     running.end();
-    let told = String::from_utf8(running.stderr.rest()).unwrap();
-    assert!(told.lines().last().unwrap().starts_with("sexton: total                   10 "), "{told}");
+    let logged = String::from_utf8(running.stderr.rest()).unwrap();
+    assert!(logged.lines().last().unwrap().starts_with("sexton: total                   10 "), "{logged}");
 }
 
-fn no_orphans_is_an_answer_too() {
+fn a_report_without_orphans_says_so() {
     let output = Init::pid1(&["-R"]).run(["true"]);
-    assert_eq!(complaint(&output), "sexton: no orphans\n");
+    assert_eq!(stderr_text(&output), "sexton: no orphans\n");
 }
 
-fn a_pause_reports_as_well() {
-    let mut command = play("adopt");
-    command.extend([sexton().into(), "-PwR".into()]);
+fn pause_reports_orphans_as_well() {
+    let command = play_with(Role::Adopt, [sexton(), "-PwR".into()]);
     let mut running = Init::pid1(&[]).without_init().start(command);
     wait_until("they are reaped", || running.is_idle() && running.children().len() == 1);
-    running.signal(libc::SIGTERM);
+    running.signal(SIGTERM);
     assert_eq!(running.status().code(), Some(0));
-    let told = String::from_utf8(running.stderr.rest()).unwrap();
-    assert_eq!(told.matches("sexton: reaped ").count(), 2, "{told}");
-    assert!(told.contains("): exited with 3, ") && told.contains("): exited with 5, "), "{told}");
-    assert!(told.lines().last().unwrap().starts_with("sexton: total                    2 "), "{told}");
+    let logged = String::from_utf8(running.stderr.rest()).unwrap();
+    assert_eq!(logged.matches("sexton: reaped ").count(), 2, "{logged}");
+    assert!(logged.contains("): exited with 3, ") && logged.contains("): exited with 5, "), "{logged}");
+    assert!(logged.lines().last().unwrap().starts_with("sexton: total                    2 "), "{logged}");
 }
 
-fn without_proc_they_have_no_names() {
+fn orphans_have_no_names_without_proc() {
     let (stdin, input) = pipe().unwrap();
-    let mut running = leave_orphans(Init::pid1(&["-wR"]).given("no-proc").stdin(stdin), 3);
+    let mut running = leave_orphans(Init::pid1(&["-wR"]).given(Condition::NoProc).stdin(stdin), 3);
     for _ in 0..3 {
         let line = running.stderr.line();
         assert!(
@@ -307,12 +301,12 @@ fn without_proc_they_have_no_names() {
     }
     drop(input);
     running.status();
-    let told = String::from_utf8(running.stderr.rest()).unwrap();
-    assert!(told.contains("sexton: (unknown) "), "{told}");
+    let logged = String::from_utf8(running.stderr.rest()).unwrap();
+    assert!(logged.contains("sexton: (unknown) "), "{logged}");
 }
 
-/// A pipe that nobody reads, and one whose other end is closed.
-fn nobody_reads_what_is_told() {
+/// A pipe that is not read, and one whose other end is closed.
+fn a_log_that_is_not_read_stops_no_reaping() {
     for closed in [false, true] {
         let (reader, writer) = pipe().unwrap();
         let reader = (!closed).then_some(reader);
@@ -326,7 +320,7 @@ fn nobody_reads_what_is_told() {
 }
 
 /// Neither the look before the reaping, nor anything of /proc.
-fn without_options_nothing_more_is_called() {
+fn reaping_makes_no_further_calls_without_options() {
     let calls = |options: &[&str]| {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("calls");
@@ -341,6 +335,6 @@ fn without_options_nothing_more_is_called() {
     assert!(!plain.contains("waitid(") && !plain.contains("/stat\""), "{plain}");
     assert!(plain.contains("wait4(") && plain.contains(", NULL)"), "{plain}");
     // The control.
-    let told = calls(&["-w"]);
-    assert!(told.contains("waitid(") && told.contains("/stat\""), "{told}");
+    let logged = calls(&["-w"]);
+    assert!(logged.contains("waitid(") && logged.contains("/stat\""), "{logged}");
 }

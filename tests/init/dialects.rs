@@ -1,45 +1,43 @@
 //! Under other inits' names: their defaults, variables and ways.
 
 use std::io::pipe;
+use std::time::Duration;
 
-use crate::support::{
-    Init, Screen, children_of, complaint, field, kill, play, play_with, process, ready, shell, wait_until,
-    words,
-};
+use crate::support::*;
 
 crate::tests![
     new tini_and_catatonit_forward_to_the_command_only,
-    new tinis_variable_and_option_mean_the_group,
+    new tinis_variable_means_the_group,
     new the_version_is_the_one_that_engines_look_for,
     new tini_warns_where_orphans_go_elsewhere,
     new tini_adopts_orphans_if_asked_to,
-    new the_others_adopt_orphans_as_they_do,
+    new dumb_init_and_catatonit_adopt_orphans_as_they_do,
     new variables_set_the_verbosity,
     new dumb_init_gives_the_command_a_session,
     new dumb_init_ends_the_group,
     new dumb_init_suspends_itself_and_its_session,
     new dumb_init_single_child_leaves_the_group_alone,
     new dumb_init_single_child_gets_a_key_once,
-    new dumb_init_rewrites,
-    new the_options_still_decide,
+    new dumb_inits_rewrites_are_understood,
+    new sextons_options_work_under_every_name,
 ];
 
 /// Whether the child of `family` gets a signal that goes to its parent.
 fn reaches_the_group(init: Init) -> bool {
-    let mut running = init.start(play("family"));
+    let mut running = init.start(play(Role::Family));
     assert!(running.stdout.line().starts_with("child "));
     assert!(running.stdout.line().starts_with("ready"));
     // By its PID as it is seen from here; it keeps what it gets, as it is stopped.
     let child = children_of(running.children()[0].pid)[0].pid;
-    kill(child, libc::SIGSTOP);
-    wait_until("it is stopped", || process(child).is_some_and(|process| process.state == 'T'));
-    assert_eq!(running.stdout.line(), "17", "its parent has heard of that");
-    running.signal(libc::SIGUSR1);
-    assert_eq!(running.stdout.line(), "10");
-    let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap();
-    let reached = field(&status, "ShdPnd") != "0000000000000000";
-    kill(child, libc::SIGKILL);
-    running.signal(libc::SIGKILL);
+    kill(child, SIGSTOP).unwrap();
+    wait_until("it is stopped", || is_in_state(child, 'T'));
+    // Its parent gets that, too.
+    running.prints(SIGCHLD);
+    running.signal(SIGUSR1);
+    running.prints(SIGUSR1);
+    let reached = status_field(child, "ShdPnd") != "0000000000000000";
+    kill(child, SIGKILL).unwrap();
+    running.signal(SIGKILL);
     running.status();
     reached
 }
@@ -55,7 +53,7 @@ fn tini_and_catatonit_forward_to_the_command_only() {
     }
 }
 
-fn tinis_variable_and_option_mean_the_group() {
+fn tinis_variable_means_the_group() {
     // It is set, to whatever.
     for value in ["", "1"] {
         let init = Init::pid1(&[]).called("tini").env("TINI_KILL_PROCESS_GROUP", value);
@@ -89,14 +87,14 @@ const WARNING: &str =
     "sexton: not PID 1, nor a subreaper: zombie reaping won't work (use -s or TINI_SUBREAPER, or be PID 1)\n";
 
 fn tini_warns_where_orphans_go_elsewhere() {
-    let said = |init: Init| complaint(&init.called("tini").run(["true"])).to_owned();
-    assert_eq!(said(Init::plain(&[])), WARNING);
-    assert_eq!(said(Init::plain(&[]).env("TINI_VERBOSITY", "1")), WARNING);
-    assert_eq!(said(Init::plain(&[]).env("TINI_VERBOSITY", "0")), "");
-    assert_eq!(said(Init::plain(&["-s"])), "");
-    assert_eq!(said(Init::plain(&[]).env("TINI_SUBREAPER", "")), "");
-    assert_eq!(said(Init::pid1(&[])), "");
-    assert_eq!(said(Init::plain(&[]).given("subreaper")), "", "it is one already");
+    let logged = |init: Init| stderr_text(&init.called("tini").run(["true"])).to_owned();
+    assert_eq!(logged(Init::plain(&[])), WARNING);
+    assert_eq!(logged(Init::plain(&[]).env("TINI_VERBOSITY", "1")), WARNING);
+    assert_eq!(logged(Init::plain(&[]).env("TINI_VERBOSITY", "0")), "");
+    assert_eq!(logged(Init::plain(&["-s"])), "");
+    assert_eq!(logged(Init::plain(&[]).env("TINI_SUBREAPER", "")), "");
+    assert_eq!(logged(Init::pid1(&[])), "");
+    assert_eq!(logged(Init::plain(&[]).given(Condition::Subreaper)), "", "it is one already");
 }
 
 /// Whether an orphan of the command becomes sexton's child.
@@ -111,8 +109,8 @@ fn adopts(init: Init) -> bool {
         // Between the two, there was only the command's own child.
         parent == running.pid || process(parent).is_none_or(|process| process.parent != command)
     });
-    kill(orphan, libc::SIGKILL);
-    running.signal(libc::SIGTERM);
+    kill(orphan, SIGKILL).unwrap();
+    running.signal(SIGTERM);
     running.status();
     parent == running.pid
 }
@@ -123,14 +121,14 @@ fn tini_adopts_orphans_if_asked_to() {
     assert!(adopts(Init::plain(&[]).called("docker-init").env("TINI_SUBREAPER", "1")));
 }
 
-fn the_others_adopt_orphans_as_they_do() {
+fn dumb_init_and_catatonit_adopt_orphans_as_they_do() {
     assert!(!adopts(Init::plain(&[]).called("dumb-init")));
     assert!(adopts(Init::plain(&["-s"]).called("dumb-init")));
     assert!(adopts(Init::plain(&[]).called("catatonit")));
 }
 
 fn variables_set_the_verbosity() {
-    let told = |init: Init| complaint(&init.run(["true"])).lines().count();
+    let lines_logged = |init: Init| stderr_text(&init.run(["true"])).lines().count();
     for (name, variable, value, talks) in [
         ("tini", "TINI_VERBOSITY", "3", true),
         ("tini", "TINI_VERBOSITY", "1", false),
@@ -140,7 +138,7 @@ fn variables_set_the_verbosity() {
         ("catatonit", "CATATONIT_DEBUG", "", true),
         ("sexton", "CATATONIT_DEBUG", "1", false),
     ] {
-        let lines = told(Init::pid1(&[]).called(name).env(variable, value));
+        let lines = lines_logged(Init::pid1(&[]).called(name).env(variable, value));
         assert_eq!(lines > 0, talks, "{name} {variable}={value}");
     }
 }
@@ -162,92 +160,98 @@ fn dumb_init_gives_the_command_a_session() {
     assert_eq!(leads(Init::plain(&[]).called("tini")), (true, false));
 }
 
-/// The command ends, and its background child is told so.
+/// The command exits, and its background child gets TERM.
 fn dumb_init_ends_the_group() {
-    let script = "(trap 'echo told; exit' TERM; echo ready; while :; do sleep 0.01; done) & read x; exit 3";
-    for (options, told) in [(&[][..], "told\n"), (&["-c"], "")] {
+    let script =
+        "(trap 'echo notified; exit' TERM; echo ready; while :; do sleep 0.01; done) & read x; exit 3";
+    for (options, printed) in [(&[][..], "notified\n"), (&["-c"], "")] {
         let (stdin, input) = pipe().unwrap();
         let mut running = ready(Init::plain(options).called("dumb-init").stdin(stdin).start(shell(script)));
         let command = running.children()[0].pid;
         let child = children_of(command)[0].pid;
         drop(input);
         assert_eq!(running.status().code(), Some(3));
-        if told.is_empty() {
-            assert!(process(child).is_some(), "nobody has told it");
-            kill(child, libc::SIGTERM);
-            assert_eq!(running.stdout.rest(), b"told\n");
+        if printed.is_empty() {
+            assert!(process(child).is_some(), "it got a signal");
+            kill(child, SIGTERM).unwrap();
+            assert_eq!(running.stdout.rest(), b"notified\n");
         } else {
-            assert_eq!(running.stdout.rest(), told.as_bytes());
+            assert_eq!(running.stdout.rest(), printed.as_bytes());
         }
     }
 }
 
 fn in_state(pid: i32, state: char) {
-    wait_until("it is in this state", || process(pid).is_some_and(|process| process.state == state));
+    wait_until("it is in this state", || is_in_state(pid, state));
 }
 
 fn dumb_init_suspends_itself_and_its_session() {
-    for signal in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
-        let mut running = ready(Init::plain(&[]).called("dumb-init").start(play("receive")));
+    for signal in [SIGTSTP, SIGTTIN, SIGTTOU] {
+        let mut running = ready(Init::plain(&[]).called("dumb-init").start(play(Role::Receive)));
         let command = running.children()[0].pid;
         running.signal(signal);
         in_state(running.pid, 'T');
         in_state(command, 'T');
-        running.signal(libc::SIGCONT);
-        assert_eq!(running.stdout.line(), "18", "it was STOP, which nobody can receive");
+        running.signal(SIGCONT);
+        // It was stopped by STOP, which no process can receive.
+        running.prints(SIGCONT);
         in_state(running.pid, 'S');
-        running.signal(libc::SIGUSR1);
-        assert_eq!(running.stdout.line(), "10");
+        running.signal(SIGUSR1);
+        running.prints(SIGUSR1);
         running.end();
     }
 }
 
 fn dumb_init_single_child_leaves_the_group_alone() {
-    let mut running = ready(Init::plain(&["-c"]).called("dumb-init").start(play("receive")));
-    running.signal(libc::SIGTSTP);
-    assert_eq!(running.stdout.line(), "20");
+    let mut running = ready(Init::plain(&["-c"]).called("dumb-init").start(play(Role::Receive)));
+    running.signal(SIGTSTP);
+    running.prints(SIGTSTP);
     in_state(running.pid, 'T');
-    running.signal(libc::SIGCONT);
-    assert_eq!(running.stdout.line(), "18");
+    running.signal(SIGCONT);
+    running.prints(SIGCONT);
     running.end();
 }
 
-/// The terminal's driver sends it to the group that the two are in.
+/// The terminal's driver signals the process group that the two are in.
 fn dumb_init_single_child_gets_a_key_once() {
     let mut screen = Screen::new();
-    let init = Init::pid1(&["-c"]).called("dumb-init").given(&screen.on("012"));
-    let running = init.start(play("receive"));
+    let init = Init::pid1(&["-c"]).called("dumb-init").given(screen.on(&[0, 1, 2]));
+    let running = init.start(play(Role::Receive));
     screen.shows("ready");
     screen.shows("\r\n");
-    // Each is followed by another: were it to come twice, there would be a digit before it.
-    for (key, line) in [("\x03", "2\r\n"), ("\x1c", "3\r\n"), ("\x03", "2\r\n"), ("\x1c", "3\r\n")] {
-        screen.types(key);
-        let skipped = screen.shows(line);
-        assert!(!skipped.contains(|character: char| character.is_ascii_digit()), "{skipped:?}");
+    // Each is followed by another: were it to arrive twice, its name would be before that.
+    for _ in 0..2 {
+        for (key, signal) in [("\x03", SIGINT), ("\x1c", SIGQUIT)] {
+            screen.types(key);
+            let skipped = screen.shows(&format!("{signal}\r\n"));
+            assert!(!skipped.contains("SIG"), "{skipped:?}");
+        }
     }
     // While one from the terminal is pending, the kernel takes another for the same.
     wait_until("sexton has taken its own", || running.is_idle());
-    running.signal(libc::SIGINT);
-    assert_eq!(screen.shows("2\r\n"), "");
+    running.signal(SIGINT);
+    assert_eq!(screen.shows("SIGINT\r\n"), "");
 }
 
-fn dumb_init_rewrites() {
+fn dumb_inits_rewrites_are_understood() {
     let options = ["-r", "15:0", "--rewrite", "1:2", "-r", "20:12"];
-    let mut running = ready(Init::pid1(&options).called("dumb-init").start(play("receive")));
-    for (sent, received) in [(15, None), (1, Some(2)), (20, Some(12)), (10, Some(10))] {
+    let mut running = ready(Init::pid1(&options).called("dumb-init").start(play(Role::Receive)));
+    for (sent, received) in
+        [(SIGTERM, None), (SIGHUP, Some(SIGINT)), (SIGTSTP, Some(SIGUSR2)), (SIGUSR1, Some(SIGUSR1))]
+    {
         running.signal(sent);
         if let Some(received) = received {
-            assert_eq!(running.stdout.line(), received.to_string());
+            running.prints(received);
         }
     }
     running.end();
 }
 
 /// Every option means the same under every name.
-fn the_options_still_decide() {
+fn sextons_options_work_under_every_name() {
     for name in ["tini", "dumb-init", "catatonit"] {
-        let mut command = play_with("leave-behind", "session");
-        command.extend(words(&["5", "0"]));
+        let straggler = vec![Straggler::Session];
+        let command = play(Role::LeaveBehind { straggler, code: 5, work: Duration::ZERO });
         let init = Init::pid1(&["-t", "1h"]).called(name);
         let output = init.env("SEXTON_OPTIONS", "-v").run(command);
         assert_eq!(output.status.code(), Some(5), "{name}");

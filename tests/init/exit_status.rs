@@ -1,12 +1,12 @@
 //! It exits as the command did.
 
-use crate::support::{Init, complaint, play_with, shell, wait_until, words};
+use crate::support::*;
 use std::os::unix::process::ExitStatusExt;
 
 crate::tests![
     new exit_codes_are_passed_on,
     new death_by_a_signal_is_128_and_its_number,
-    new the_same_holds_when_not_pid_1,
+    new the_status_is_passed_on_when_not_pid_1_as_well,
     new codes_are_remapped,
     new mirror_dies_of_the_same_signal,
     new mirror_does_nothing_as_pid_1,
@@ -20,15 +20,28 @@ fn exit_codes_are_passed_on() {
 }
 
 fn death_by_a_signal_is_128_and_its_number() {
-    for signal in [1, 2, 6, 9, 11, 15, 16, 30, 31, 34, 37, 64] {
-        assert_eq!(Init::pid1(&[]).code(play_with("die", signal)), 128 + signal);
+    for signal in [
+        SIGHUP,
+        SIGINT,
+        SIGABRT,
+        SIGKILL,
+        SIGSEGV,
+        SIGTERM,
+        SIGSTKFLT,
+        SIGPWR,
+        SIGSYS,
+        SIGRTMIN,
+        rtmin(3),
+        SIGRTMAX,
+    ] {
+        assert_eq!(Init::pid1(&[]).code(play(Role::Die(signal))), 128 + signal.number(), "{signal}");
     }
 }
 
-fn the_same_holds_when_not_pid_1() {
+fn the_status_is_passed_on_when_not_pid_1_as_well() {
     assert_eq!(Init::plain(&[]).code(shell("exit 42")), 42);
-    for signal in ["9", "37"] {
-        assert_eq!(Init::plain(&[]).code(play_with("die", signal)), 128 + signal.parse::<i32>().unwrap());
+    for signal in [SIGKILL, rtmin(3)] {
+        assert_eq!(Init::plain(&[]).code(play(Role::Die(signal))), 128 + signal.number());
     }
 }
 
@@ -40,11 +53,12 @@ fn codes_are_remapped() {
 }
 
 fn mirror_dies_of_the_same_signal() {
-    // ABRT would leave a core file; 37 and 16 are unknown to signal-hook.
-    for signal in [6, 9, 15, 16, 37, 64] {
-        let mut running = Init::plain(&["-m"]).start(play_with("die", signal));
+    // ABRT could leave a second core file; signal-hook does not know SIGSTKFLT and real-time
+    // signals.
+    for signal in [SIGABRT, SIGKILL, SIGTERM, SIGSTKFLT, rtmin(3), SIGRTMAX] {
+        let mut running = Init::plain(&["-m"]).start(play(Role::Die(signal)));
         let status = running.status();
-        assert_eq!(status.signal(), Some(signal));
+        assert_eq!(status.signal(), Some(signal.number()));
         assert!(!status.core_dumped(), "a second core dump");
     }
     assert_eq!(Init::plain(&["-m"]).code(shell("exit 3")), 3);
@@ -56,7 +70,7 @@ fn mirror_does_nothing_as_pid_1() {
 
 fn remapping_goes_before_mirroring() {
     let output = Init::plain(&["-m", "-e", "143"]).run(shell("kill -TERM $$"));
-    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr_text(&output));
     let mut running = Init::plain(&["-m", "-e", "143"]).start(shell("kill -KILL $$"));
-    wait_until("it is killed", || running.status().signal() == Some(9));
+    wait_until("it is killed", || running.status().signal() == Some(SIGKILL.number()));
 }

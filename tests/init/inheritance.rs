@@ -5,54 +5,49 @@ use std::fmt::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixListener;
 
-use crate::support::{Init, complaint, field, play, shell, words};
+use crate::common::process::field;
+use crate::support::*;
 
 crate::tests![
     new mask_and_dispositions_are_passed_on_bit_for_bit,
     new arguments_and_environment_arrive_byte_for_byte,
     new a_broken_pipe_still_kills_silently,
-    new it_works_with_the_standard_descriptors_closed,
+    new sexton_works_with_the_standard_descriptors_closed,
     new other_descriptors_are_the_commands,
     new the_working_directory_is_the_commands,
     new socket_activation_names_the_command,
     new socket_activation_of_another_process_is_left_alone,
 ];
 
+/// With these signals blocked and those ignored, the command starts as without an init, and
+/// its exit code is passed on.
+fn inherits(blocked: &[Signal], ignored: &[Signal]) {
+    let init = || {
+        let blocked = blocked.iter().map(|signal| Condition::Blocked(*signal));
+        let ignored = ignored.iter().map(|signal| Condition::Ignored(*signal));
+        blocked.chain(ignored).fold(Init::pid1(&[]), Init::given)
+    };
+    let state = |init: Init| {
+        // `cat` alone: a shell would install handlers of its own.
+        let output = init.run(words(&["cat", "/proc/self/status"]));
+        assert_eq!(output.status.code(), Some(0), "{blocked:?} {ignored:?} {}", stderr_text(&output));
+        let status = String::from_utf8(output.stdout).unwrap();
+        ["SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd"].map(|name| field(&status, name))
+    };
+    assert_eq!(state(init()), state(init().without_init()), "{blocked:?} {ignored:?}");
+    assert_eq!(init().code(shell("exit 42")), 42, "{blocked:?} {ignored:?}");
+}
+
 fn mask_and_dispositions_are_passed_on_bit_for_bit() {
-    let cases: [&[&str]; 9] = [
-        &[],
-        &["ignore=1"],
-        &["ignore=13"],
-        &["ignore=17"],
-        &["block=17"],
-        &["ignore=17", "block=17"],
-        &["block=15", "block=37", "block=64"],
-        &["ignore=20", "ignore=21", "ignore=22", "ignore=34"],
-        // Those that C libraries hide.
-        &["block=32", "block=33", "block=34"],
-    ];
-    for conditions in cases {
-        let state = |without_init: bool| {
-            let mut init = Init::pid1(&[]);
-            for condition in conditions {
-                init = init.given(condition);
-            }
-            if without_init {
-                init = init.without_init();
-            }
-            // `cat` alone: a shell would install handlers of its own.
-            let output = init.run(words(&["cat", "/proc/self/status"]));
-            assert_eq!(output.status.code(), Some(0), "{conditions:?} {}", complaint(&output));
-            let status = String::from_utf8(output.stdout).unwrap();
-            ["SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd"].map(|name| field(&status, name))
-        };
-        assert_eq!(state(false), state(true), "{conditions:?}");
-        let mut init = Init::pid1(&[]);
-        for condition in conditions {
-            init = init.given(condition);
-        }
-        assert_eq!(init.code(shell("exit 42")), 42, "{conditions:?}");
-    }
+    inherits(&[], &[]);
+    inherits(&[], &[SIGHUP]);
+    inherits(&[], &[SIGPIPE]);
+    inherits(&[], &[SIGCHLD]);
+    inherits(&[SIGCHLD], &[]);
+    inherits(&[SIGCHLD], &[SIGCHLD]);
+    inherits(&[SIGTERM, rtmin(3), SIGRTMAX], &[]);
+    inherits(&[], &[SIGTSTP, SIGTTIN, SIGTTOU, SIGRTMIN]);
+    inherits(&C_LIBRARY_SIGNALS, &[]);
 }
 
 fn arguments_and_environment_arrive_byte_for_byte() {
@@ -65,7 +60,7 @@ fn arguments_and_environment_arrive_byte_for_byte() {
             _ => OsString::from(format!("word {index}\n")),
         });
     }
-    let mut command = play("words");
+    let mut command = play(Role::ShowWords);
     command.extend(arguments.iter().cloned());
     let run = |init: Init| {
         let init =
@@ -82,31 +77,34 @@ fn arguments_and_environment_arrive_byte_for_byte() {
     assert!(with.stdout.starts_with(&expected));
 }
 
-/// Where SIGPIPE is ignored, `yes` lives on to complain of a broken pipe.
+/// Where SIGPIPE is ignored, `yes` reports a broken pipe.
 fn a_broken_pipe_still_kills_silently() {
     let output = Init::pid1(&[]).run(shell("i=0; while [ $i -lt 50 ]; do yes | head -n 1; i=$((i+1)); done"));
-    assert_eq!((output.status.code(), complaint(&output)), (Some(0), ""));
+    assert_eq!((output.status.code(), stderr_text(&output)), (Some(0), ""));
     assert_eq!(output.stdout.len(), 100);
 }
 
-fn it_works_with_the_standard_descriptors_closed() {
+fn sexton_works_with_the_standard_descriptors_closed() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("descriptors");
     // What the shell itself opens to write the list is all that is there.
     let script = format!("ls /proc/self/fd | wc -l > {}; exit 5", file.display());
     for options in [&[][..], &["-vvv"]] {
-        let init = Init::pid1(options).given("close=0").given("close=1").given("close=2");
+        let init = Init::pid1(options)
+            .given(Condition::Closed(0))
+            .given(Condition::Closed(1))
+            .given(Condition::Closed(2));
         assert_eq!(init.code(shell(&script)), 5);
     }
-    for closed in ["close=0", "close=1", "close=2"] {
-        let init = Init::pid1(&["-vvv"]).given(closed);
-        assert_eq!(init.code(words(&["true"])), 0);
-        assert_eq!(Init::pid1(&["-vvv"]).given(closed).code(words(&["/nonexistent"])), 127);
+    for descriptor in 0..3 {
+        let closed = || Condition::Closed(descriptor);
+        assert_eq!(Init::pid1(&["-vvv"]).given(closed()).code(words(&["true"])), 0);
+        assert_eq!(Init::pid1(&["-vvv"]).given(closed()).code(words(&["/nonexistent"])), 127);
     }
 }
 
 fn other_descriptors_are_the_commands() {
-    let init = Init::pid1(&[]).given("open=7").given("open=99");
+    let init = Init::pid1(&[]).given(Condition::Open(7)).given(Condition::Open(99));
     // sexton's own are closed once it knows that the command runs.
     let own = "until test $(ls /proc/1/fd | wc -l) = 3; do :; done; ls /proc/1/fd";
     let output =
@@ -117,7 +115,8 @@ fn other_descriptors_are_the_commands() {
 fn the_working_directory_is_the_commands() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().canonicalize().unwrap();
-    let output = Init::pid1(&[]).given(&format!("cwd={}", path.display())).run(words(&["pwd"]));
+    let output =
+        Init::pid1(&[]).given(Condition::WorkingDirectory(path.display().to_string())).run(words(&["pwd"]));
     assert_eq!(output.stdout, format!("{}\n", path.display()).as_bytes());
 }
 
@@ -127,9 +126,9 @@ fn socket_activation_names_the_command() {
     let directory = tempfile::tempdir().unwrap();
     let _listener = UnixListener::bind(directory.path().join("socket")).unwrap();
     let script = "test $LISTEN_PID = $$ && test -e /proc/self/fd/3 && test $LISTEN_FDS = 1 && env";
-    let init = Init::pid1(&[]).given("open=3").env("LISTEN_PID", "1").env("LISTEN_FDS", "1");
+    let init = Init::pid1(&[]).given(Condition::Open(3)).env("LISTEN_PID", "1").env("LISTEN_FDS", "1");
     let output = init.env("LISTEN_PIDFDID", "12345").env("LAST", "kept").run(shell(script));
-    assert_eq!(output.status.code(), Some(0), "{}", complaint(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr_text(&output));
     let environment = String::from_utf8(output.stdout).unwrap();
     assert!(environment.contains("LAST=kept\n"));
     assert!(!environment.contains("LISTEN_PIDFDID"));

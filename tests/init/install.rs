@@ -5,16 +5,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
-use crate::support::{Init, complaint, sexton, shell, words};
+use crate::support::*;
 
 crate::tests![
-    new it_copies_itself_to_a_file_and_into_a_directory,
-    new it_replaces_what_is_there_again_and_again,
-    new many_at_once,
-    new it_works_without_proc,
+    new sexton_installs_to_a_file_and_into_a_directory,
+    new an_installed_file_is_replaced_again_and_again,
+    new concurrent_installs_leave_one_file,
+    new sexton_installs_without_proc,
     new a_noexec_mount_is_named,
     new a_full_disk_leaves_nothing_behind,
-    new it_says_what_is_wrong,
+    new a_failed_install_names_the_reason,
 ];
 
 fn install(target: &Path) -> Output {
@@ -33,11 +33,11 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-fn it_copies_itself_to_a_file_and_into_a_directory() {
+fn sexton_installs_to_a_file_and_into_a_directory() {
     let directory = tempfile::tempdir().unwrap();
     for target in ["init", ".", ""] {
         let output = install(&directory.path().join(target));
-        assert_eq!((output.status.code(), complaint(&output)), (Some(0), ""), "{target}");
+        assert_eq!((output.status.code(), stderr_text(&output)), (Some(0), ""), "{target}");
         assert_eq!(output.stdout, b"");
     }
     assert_eq!(names(directory.path()), ["init", "sexton"]);
@@ -50,7 +50,7 @@ fn it_copies_itself_to_a_file_and_into_a_directory() {
     is_installed(&directory.path().join("relative"));
 }
 
-fn it_replaces_what_is_there_again_and_again() {
+fn an_installed_file_is_replaced_again_and_again() {
     let directory = tempfile::tempdir().unwrap();
     let target = directory.path().join("sexton");
     fs::write(&target, "something else").unwrap();
@@ -67,7 +67,7 @@ fn it_replaces_what_is_there_again_and_again() {
     assert_eq!(names(directory.path()), ["sexton"]);
 }
 
-fn many_at_once() {
+fn concurrent_installs_leave_one_file() {
     let directory = tempfile::tempdir().unwrap();
     let target = directory.path().to_str().unwrap();
     // As PID 1 each, as init containers are.
@@ -79,11 +79,11 @@ fn many_at_once() {
     is_installed(&directory.path().join("sexton"));
 }
 
-fn it_works_without_proc() {
+fn sexton_installs_without_proc() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = words(&[]);
     command.extend([sexton().into(), "--install".into(), directory.path().into()]);
-    assert_eq!(Init::pid1(&[]).given("no-proc").code(command), 0);
+    assert_eq!(Init::pid1(&[]).given(Condition::NoProc).code(command), 0);
     is_installed(&directory.path().join("sexton"));
 }
 
@@ -100,17 +100,17 @@ fn a_noexec_mount_is_named() {
     let output = on_a_mount("noexec");
     assert_eq!(output.status.code(), Some(125));
     let expected = "sexton: --install /mnt: mounted noexec: no program can be executed there\n";
-    assert_eq!((complaint(&output), output.stdout.as_slice()), (expected, &b""[..]));
+    assert_eq!((stderr_text(&output), output.stdout.as_slice()), (expected, &b""[..]));
 }
 
 fn a_full_disk_leaves_nothing_behind() {
     let output = on_a_mount("size=16k");
     assert_eq!(output.status.code(), Some(125));
     let expected = "sexton: --install /mnt: No space left on device\n";
-    assert_eq!((complaint(&output), output.stdout.as_slice()), (expected, &b""[..]));
+    assert_eq!((stderr_text(&output), output.stdout.as_slice()), (expected, &b""[..]));
 }
 
-fn it_says_what_is_wrong() {
+fn a_failed_install_names_the_reason() {
     for (target, why) in [
         ("/nonexistent/sexton", "No such file or directory"),
         ("/dev/null/sexton", "Not a directory"),
@@ -119,12 +119,12 @@ fn it_says_what_is_wrong() {
     ] {
         let output = Init::plain(&["--install", target]).run(words(&[]));
         assert_eq!(output.status.code(), Some(125), "{target}");
-        let said = complaint(&output);
+        let logged = stderr_text(&output);
         assert!(
-            said.starts_with(&format!("sexton: --install {target}: ")) && said.lines().count() == 1,
-            "{said}"
+            logged.starts_with(&format!("sexton: --install {target}: ")) && logged.lines().count() == 1,
+            "{logged}"
         );
         let alternatives = [why, "Permission denied", "Operation not permitted"];
-        assert!(alternatives.iter().any(|why| said.ends_with(&format!("{why}\n"))), "{said}");
+        assert!(alternatives.iter().any(|why| logged.ends_with(&format!("{why}\n"))), "{logged}");
     }
 }

@@ -1,24 +1,23 @@
 //! Where sexton is an ordinary process.
 
-use std::fs;
 use std::io::pipe;
 
-use crate::support::{Init, children_of, field, kill, play, process, sexton, shell, wait_until};
+use crate::support::*;
 
 crate::tests![
-    new it_adopts_the_orphans_of_its_descendants,
-    new it_may_be_asked_to_adopt_them,
+    new sexton_adopts_the_orphans_of_its_descendants,
+    new subreaper_asks_for_what_is_the_default,
     new the_command_leads_a_process_group,
     new without_proc_all_means_the_group,
     new the_death_of_the_parent_is_a_signal,
     new nothing_is_left_of_a_command_that_was_not_executed,
 ];
 
-fn it_adopts_the_orphans_of_its_descendants() {
+fn sexton_adopts_the_orphans_of_its_descendants() {
     adopts_the_orphans(&[]);
 }
 
-fn it_may_be_asked_to_adopt_them() {
+fn subreaper_asks_for_what_is_the_default() {
     adopts_the_orphans(&["-s"]);
 }
 
@@ -27,9 +26,9 @@ fn adopts_the_orphans(options: &[&str]) {
     let mut running = Init::plain(options).stdin(stdin).start(shell("(sleep 1000 & echo $!); read x"));
     let orphan: i32 = running.stdout.line().parse().unwrap();
     wait_until("it is sexton's", || process(orphan).is_some_and(|process| process.parent == running.pid));
-    kill(orphan, libc::SIGKILL);
+    kill(orphan, SIGKILL).unwrap();
     wait_until("it is reaped", || process(orphan).is_none());
-    running.signal(libc::SIGTERM);
+    running.signal(SIGTERM);
     running.status();
 }
 
@@ -48,12 +47,12 @@ fn without_proc_all_means_the_group() {
     command.push("sh".into());
     command.push(sexton().into());
     command.push("-A".into());
-    command.extend(play("receive"));
+    command.extend(play(Role::Receive));
     let mut running = Init::pid1(&[]).start(command);
     assert!(running.stdout.line().starts_with("ready"));
     let shell = running.children()[0].pid;
-    kill(children_of(shell)[0].pid, libc::SIGUSR1);
-    assert_eq!(running.stdout.line(), "10");
+    kill(children_of(shell)[0].pid, SIGUSR1).unwrap();
+    running.prints(SIGUSR1);
     assert_eq!(running.stderr.line(), "sexton: forwarding SIGUSR1: no /proc to find descendants in");
 }
 
@@ -64,13 +63,12 @@ fn the_death_of_the_parent_is_a_signal() {
     command.push("sh".into());
     command.push(sexton().into());
     command.extend(["-p".into(), "USR2".into()]);
-    command.extend(play("receive"));
+    command.extend(play(Role::Receive));
     let (stdin, input) = pipe().unwrap();
     let mut running = Init::pid1(&[]).stdin(stdin).start(command);
-    let ready = running.stdout.line();
-    assert!(ready.starts_with("ready"), "{ready}");
+    assert!(running.stdout.line().starts_with("ready"));
     drop(input);
-    assert_eq!(running.stdout.line(), "12");
+    running.prints(SIGUSR2);
 }
 
 fn nothing_is_left_of_a_command_that_was_not_executed() {
@@ -80,9 +78,8 @@ fn nothing_is_left_of_a_command_that_was_not_executed() {
     command.push("/nonexistent".into());
     let (stdin, input) = pipe().unwrap();
     let mut running = Init::pid1(&[]).without_init().stdin(stdin).start(command);
-    assert_eq!(running.stdout.line(), "127");
-    assert_eq!(running.stdout.line(), "/proc/1");
-    let status = fs::read_to_string(format!("/proc/{}/status", running.pid)).unwrap();
-    assert_eq!(field(&status, "Name"), "sh");
+    running.prints("127");
+    running.prints("/proc/1");
+    assert_eq!(running.status_field("Name"), "sh");
     drop(input);
 }

@@ -3,16 +3,16 @@
 use std::io::{Write, pipe};
 use std::time::Instant;
 
-use crate::support::{Init, Running, kill, leave_orphans, play, play_with, sexton, shell, wait_until};
+use crate::support::*;
 
 crate::tests![
     new orphans_are_reaped,
-    new without_an_init_they_pile_up,
+    new orphans_pile_up_without_an_init,
     new children_from_before_are_reaped,
     new children_from_before_are_reaped_with_sigchld_blocked_or_ignored,
     new a_storm_of_orphans_and_signals,
     new a_stopped_command_does_not_stop_the_reaping,
-    new it_reaps_without_proc,
+    new orphans_are_reaped_without_proc,
 ];
 
 fn orphans_are_reaped() {
@@ -25,7 +25,7 @@ fn orphans_are_reaped() {
 
 /// The control: were the kernel to reap them by itself, the test above would show
 /// nothing.
-fn without_an_init_they_pile_up() {
+fn orphans_pile_up_without_an_init() {
     let (stdin, input) = pipe().unwrap();
     let running = leave_orphans(Init::pid1(&[]).without_init().stdin(stdin), 50);
     wait_until("all are zombies", || running.children_in('Z') == 50);
@@ -33,19 +33,17 @@ fn without_an_init_they_pile_up() {
 }
 
 fn adopting(init: Init) {
-    let mut command = play("adopt");
-    command.push(sexton().into());
-    command.push("--".into());
-    command.extend(play("receive"));
+    let mut command = play_with(Role::Adopt, [sexton(), "--".into()]);
+    command.extend(play(Role::Receive));
     let mut running = init.without_init().start(command);
     running.stdout.line();
     // What is left are the command and the one that is stopped.
     wait_until("the others are reaped", || running.children().len() == 2);
     let stopped = running.children().into_iter().find(|process| process.state == 'T');
-    kill(stopped.expect("it is there").pid, libc::SIGKILL);
+    kill(stopped.expect("it is there").pid, SIGKILL).unwrap();
     wait_until("that one is reaped", || running.children().len() == 1);
-    running.signal(libc::SIGUSR1);
-    assert_eq!(running.stdout.line(), "10");
+    running.signal(SIGUSR1);
+    running.prints(SIGUSR1);
 }
 
 fn children_from_before_are_reaped() {
@@ -53,9 +51,9 @@ fn children_from_before_are_reaped() {
 }
 
 fn children_from_before_are_reaped_with_sigchld_blocked_or_ignored() {
-    adopting(Init::pid1(&[]).given("block=17"));
+    adopting(Init::pid1(&[]).given(Condition::Blocked(SIGCHLD)));
     let (stdin, input) = pipe().unwrap();
-    for condition in ["ignore=17", "block=17"] {
+    for condition in [Condition::Ignored(SIGCHLD), Condition::Blocked(SIGCHLD)] {
         let init = Init::pid1(&[]).given(condition).stdin(stdin.try_clone().unwrap());
         let running = leave_orphans(init, 20);
         wait_until("all are reaped", || running.children().len() == 1);
@@ -66,8 +64,8 @@ fn children_from_before_are_reaped_with_sigchld_blocked_or_ignored() {
 /// 2,000 that die at the same instant, while 20,000 signals arrive.
 fn a_storm_of_orphans_and_signals() {
     let (stdin, mut input) = pipe().unwrap();
-    let mut running = Init::pid1(&["-c"]).stdin(stdin).start(play_with("storm", 2000));
-    assert_eq!(running.stdout.line(), "ready");
+    let mut running = Init::pid1(&["-c"]).stdin(stdin).start(play(Role::Storm(2000, rtmin(6))));
+    running.prints("ready");
     wait_until("all are orphans", || running.children().len() == 2001);
     // Of its own: more of its code in memory is nothing that it keeps for each orphan.
     let memory = |running: &Running| -> u64 {
@@ -77,10 +75,10 @@ fn a_storm_of_orphans_and_signals() {
     let start = Instant::now();
     input.write_all(b"\n").unwrap();
     for _ in 0..20_000 {
-        running.signal(40);
+        running.signal(rtmin(6));
     }
-    running.signal(64);
-    assert_eq!(running.stdout.line(), "20000");
+    running.signal(SIGRTMAX);
+    running.prints(20_000);
     wait_until("all are reaped", || running.children().len() == 1);
     let took = start.elapsed();
     assert!(took.as_secs() < 15, "{took:?}");
@@ -94,19 +92,19 @@ fn a_stopped_command_does_not_stop_the_reaping() {
     let script = "exec 3<&0; (sh -c 'echo ready; read x <&3; exit' & ) ; kill -STOP $$; echo continued";
     let (stdin, input) = pipe().unwrap();
     let mut running = Init::pid1(&[]).stdin(stdin).start(shell(script));
-    assert_eq!(running.stdout.line(), "ready");
+    running.prints("ready");
     wait_until("it is stopped", || running.children_in('T') == 1);
     wait_until("the orphan is there", || running.children().len() == 2);
     drop(input);
     wait_until("it is reaped", || running.children().len() == 1);
-    running.signal(libc::SIGCONT);
-    assert_eq!(running.stdout.line(), "continued");
+    running.signal(SIGCONT);
+    running.prints("continued");
     assert_eq!(running.status().code(), Some(0));
 }
 
-fn it_reaps_without_proc() {
+fn orphans_are_reaped_without_proc() {
     let (stdin, input) = pipe().unwrap();
-    let mut running = leave_orphans(Init::pid1(&["-vvvA"]).given("no-proc").stdin(stdin), 20);
+    let mut running = leave_orphans(Init::pid1(&["-vvvA"]).given(Condition::NoProc).stdin(stdin), 20);
     wait_until("all are reaped", || running.children().len() == 1);
     drop(input);
     assert_eq!(running.status().code(), Some(0));

@@ -2,9 +2,7 @@
 
 use std::fs;
 
-use crate::support::{
-    Init, Running, field, kill, play, play_with, process, processes, ready, sexton, shell, wait_until, words,
-};
+use crate::support::*;
 
 crate::tests![
     new every_signal_arrives_once,
@@ -22,38 +20,38 @@ crate::tests![
     as_root a_forward_that_is_refused_ends_nothing,
 ];
 
-/// All but KILL, STOP and CHLD.
-fn forwarded() -> impl Iterator<Item = i32> {
-    (1..=64).filter(|signal| ![9, 17, 19].contains(signal))
+/// All that an init can forward.
+fn forwarded() -> impl Iterator<Item = Signal> {
+    Signal::all().filter(|signal| ![SIGKILL, SIGSTOP, SIGCHLD].contains(signal))
 }
 
-/// Each is followed by a different one: were it to come twice, or another with it,
-/// the wrong line would be next.
+/// Each is followed by a different one: were it to arrive twice, or another with it, the
+/// wrong line would be next.
 fn every_signal_arrives_once() {
     for init in
         [Init::pid1(&[]), Init::pid1(&["-c"]), Init::pid1(&["-A"]), Init::plain(&[]), Init::plain(&["-c"])]
     {
-        let mut running = ready(init.start(play("receive")));
+        let mut running = ready(init.start(play(Role::Receive)));
         for signal in forwarded() {
             running.signal(signal);
-            assert_eq!(running.stdout.line(), signal.to_string());
+            running.prints(signal);
         }
-        running.signal(1);
-        assert_eq!(running.stdout.line(), "1");
+        running.signal(SIGHUP);
+        running.prints(SIGHUP);
         running.end();
     }
 }
 
 fn queued_signals_arrive_as_often_as_they_were_sent() {
-    let mut running = ready(Init::pid1(&["-c"]).start(play_with("count", 37)));
+    let mut running = ready(Init::pid1(&["-c"]).start(play(Role::Count(rtmin(3)))));
     // Stopped, so that they queue up.
-    running.signal(libc::SIGSTOP);
+    running.signal(SIGSTOP);
     for _ in 0..500 {
-        running.signal(37);
+        running.signal(rtmin(3));
     }
-    running.signal(64);
-    running.signal(libc::SIGCONT);
-    assert_eq!(running.stdout.line(), "500");
+    running.signal(SIGRTMAX);
+    running.signal(SIGCONT);
+    running.prints(500);
     assert_eq!(running.status().code(), Some(0));
 }
 
@@ -61,37 +59,42 @@ fn queued_signals_arrive_as_often_as_they_were_sent() {
 /// first instruction, while it starts the command, or later.
 fn a_signal_during_the_start_is_never_lost() {
     for round in 0..300_u32 {
-        let running = Init::pid1(&[]).given("block=15").start(words(&["sleep", "1000"]));
+        let running = Init::pid1(&[]).given(Condition::Blocked(SIGTERM)).start(words(&["sleep", "1000"]));
         for _ in 0..(round % 30) * 100 {
             std::hint::spin_loop();
         }
-        running.signal(libc::SIGTERM);
+        running.signal(SIGTERM);
         // The mask is inherited: the command keeps it pending, until it is killed.
         wait_until("TERM is pending in the command", || {
-            running.children().first().is_some_and(|process| {
-                let status =
-                    std::fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap_or_default();
-                field(&status, "ShdPnd") == "0000000000004000"
-            })
+            running
+                .children()
+                .first()
+                .is_some_and(|process| status_field(process.pid, "ShdPnd") == "0000000000004000")
         });
     }
 }
 
 fn a_signal_before_the_start_is_never_lost() {
-    for signal in ["1", "15", "40"] {
-        let init = Init::pid1(&[]).given(&format!("block={signal}")).given(&format!("raise={signal}"));
-        let mut running = ready(init.start(play("receive")));
-        assert_eq!(running.stdout.line(), signal);
+    for signal in [SIGHUP, SIGTERM, rtmin(6)] {
+        let init = Init::pid1(&[]).given(Condition::Blocked(signal)).given(Condition::Pending(signal));
+        let mut running = ready(init.start(play(Role::Receive)));
+        running.prints(signal);
     }
 }
 
 fn signals_are_rewritten_and_dropped() {
     let options = ["-r", "TERM:QUIT", "--rewrite=HUP:0", "-rUSR1:RTMIN+3", "-r", "RTMIN:15"];
-    let mut running = ready(Init::pid1(&options).start(play("receive")));
-    for (sent, received) in [(15, Some(3)), (1, None), (10, Some(37)), (34, Some(15)), (12, Some(12))] {
+    let mut running = ready(Init::pid1(&options).start(play(Role::Receive)));
+    for (sent, received) in [
+        (SIGTERM, Some(SIGQUIT)),
+        (SIGHUP, None),
+        (SIGUSR1, Some(rtmin(3))),
+        (SIGRTMIN, Some(SIGTERM)),
+        (SIGUSR2, Some(SIGUSR2)),
+    ] {
         running.signal(sent);
         if let Some(received) = received {
-            assert_eq!(running.stdout.line(), received.to_string());
+            running.prints(received);
         }
     }
 }
@@ -103,110 +106,99 @@ while [ -z \"$n\" ]; do wait; done; [ \"$1\" ] && kill -USR1 $!; wait; echo end"
 
 fn a_signal_goes_to_the_process_group() {
     let mut running = ready(Init::pid1(&[]).start(shell(FAMILY)));
-    running.signal(libc::SIGUSR1);
-    both_say(&mut running, ["child", "parent"]);
+    running.signal(SIGUSR1);
+    running.prints_in_any_order(["child", "parent"]);
 }
 
 fn single_child_signals_the_command_alone() {
     let mut command = shell(FAMILY);
-    command.extend(["sh".into(), "tell-child".into()]);
+    command.extend(["sh".into(), "signal-child".into()]);
     let mut running = ready(Init::pid1(&["-c"]).start(command));
-    running.signal(libc::SIGUSR1);
-    // Were the child in it, its line would come before what the parent makes it say.
-    assert_eq!(running.stdout.line(), "parent");
-    assert_eq!(running.stdout.line(), "child");
-    assert_eq!(running.stdout.line(), "end");
+    running.signal(SIGUSR1);
+    // A child that got it from sexton would print its line first.
+    running.prints("parent");
+    running.prints("child");
+    running.prints("end");
 }
 
-/// The lines of the two that receive, in this order.
-fn both_say(running: &mut Running, lines: [&str; 2]) {
-    let mut said = [running.stdout.line(), running.stdout.line()];
-    said.sort();
-    assert_eq!(said, lines);
+/// A command and a child that has left both get what the init gets.
+fn both_receive(mut running: Running) {
+    running.prints_in_any_order(["child ready", "ready"]);
+    for signal in [SIGHUP, SIGTERM, rtmin(3)] {
+        running.signal(signal);
+        running.prints_in_any_order([&signal.to_string(), &format!("child {signal}")]);
+    }
 }
 
 fn all_reaches_a_session_of_its_own_as_pid_1() {
-    let mut running = Init::pid1(&["-A"]).start(play_with("escape", "session"));
-    both_say(&mut running, ["child ready", "ready"]);
-    for signal in ["1", "15", "37"] {
-        running.signal(signal.parse().unwrap());
-        both_say(&mut running, [signal, &format!("child {signal}")]);
-    }
+    both_receive(Init::pid1(&["-A"]).start(play(Role::WithEscapedChild(Escape::ToSession))));
 }
 
 /// In a PID namespace all the same: should this ever go wrong, what it signals are
 /// not the machine's processes.
 fn all_reaches_a_session_of_its_own_as_a_subreaper() {
-    for how in ["session", "group"] {
+    for escape in [Escape::ToSession, Escape::ToGroup] {
         let mut command = vec![sexton().into(), "--all".into()];
-        command.extend(play_with("escape", how));
-        let mut running = Init::pid1(&["-c"]).start(command);
-        both_say(&mut running, ["child ready", "ready"]);
-        for signal in ["1", "15", "37"] {
-            running.signal(signal.parse().unwrap());
-            both_say(&mut running, [signal, &format!("child {signal}")]);
-        }
+        command.extend(play(Role::WithEscapedChild(escape)));
+        both_receive(Init::pid1(&["-c"]).start(command));
     }
 }
 
 /// The bystander is a child of the same shell that the subreaper is a child of.
 fn all_spares_bystanders() {
-    let script = r#"bystander=$1; shift; "$bystander" --play receive | sed -u 's/^/bystander /' & "$@""#;
+    let script = r#"helper=$1; shift; "$helper" receive | sed -u 's/^/bystander /' & "$@""#;
     let mut command = shell(script);
-    command.extend(["sh".into(), play("receive")[0].clone()]);
-    command.extend([sexton().into(), "-A".into()]);
-    command.extend(play("receive"));
+    command.extend(["sh".into(), helper().into(), sexton().into(), "-A".into()]);
+    command.extend(play(Role::Receive));
     let mut running = Init::pid1(&["-A"]).start(command);
-    let mut said = [running.stdout.line(), running.stdout.line()];
-    said.sort();
-    assert!(said[0].starts_with("bystander ready") && said[1].starts_with("ready"), "{said:?}");
+    let mut printed = [running.stdout.line(), running.stdout.line()];
+    printed.sort();
+    assert!(printed[0].starts_with("bystander ready") && printed[1].starts_with("ready"), "{printed:?}");
     let inner = processes().into_iter().find(|process| {
         let words = fs::read_to_string(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
-        words.contains("\0-A\0") && parent_of(process.parent) == Some(running.pid)
+        let grandparent = crate::support::process(process.parent).map(|parent| parent.parent);
+        words.contains("\0-A\0") && grandparent == Some(running.pid)
     });
     let inner = inner.expect("the subreaper").pid;
     for _ in 0..20 {
-        kill(inner, libc::SIGUSR1);
-        assert_eq!(running.stdout.line(), "10");
+        kill(inner, SIGUSR1).unwrap();
+        running.prints(SIGUSR1);
     }
-    // To show that the bystander listens, and that this is the first that it hears.
-    // The other gets it from both sextons, as one or as two.
-    running.signal(libc::SIGWINCH);
-    let bystander = std::iter::repeat_with(|| running.stdout.line()).find(|line| line != "28");
-    assert_eq!(bystander.as_deref(), Some("bystander 28"));
+    // This shows that the bystander listens, and that it is the first signal which reaches
+    // it. The command gets it from both sextons, as one or as two.
+    running.signal(SIGWINCH);
+    let other = std::iter::repeat_with(|| running.stdout.line()).find(|line| line != "SIGWINCH");
+    assert_eq!(other.as_deref(), Some("bystander SIGWINCH"));
 }
 
-fn parent_of(pid: i32) -> Option<i32> {
-    Some(process(pid)?.parent)
-}
-
-/// It put itself into a group that sexton does not lead to.
+/// It moves into a process group that sexton did not make.
 fn a_command_that_left_its_group_is_still_signalled() {
-    let mut running = ready(Init::plain(&[]).start(play("leave")));
-    for signal in [10, 15] {
+    let mut running = ready(Init::plain(&[]).start(play(Role::JoinParentsGroup)));
+    for signal in [SIGUSR1, SIGTERM] {
         running.signal(signal);
-        assert_eq!(running.stdout.line(), signal.to_string());
+        running.prints(signal);
     }
     running.end();
 }
 
 fn stop_signals_from_a_process_are_forwarded() {
-    let mut running = ready(Init::pid1(&[]).start(play("receive")));
-    for signal in [20, 21, 22, 18] {
+    let mut running = ready(Init::pid1(&[]).start(play(Role::Receive)));
+    for signal in [SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT] {
         running.signal(signal);
-        assert_eq!(running.stdout.line(), signal.to_string());
+        running.prints(signal);
     }
 }
 
-/// The command becomes another user, whom an unprivileged sexton may not signal.
+/// The command becomes another user, which an unprivileged sexton may not signal.
 fn a_forward_that_is_refused_ends_nothing() {
-    let mut running = ready(Init::pid1(&[]).given("without-cap-kill").start(play("other-user")));
-    for signal in [10, 10, 12] {
+    let mut running =
+        ready(Init::pid1(&[]).given(Condition::WithoutCapKill).start(play(Role::BecomeOtherUser)));
+    for signal in [SIGUSR1, SIGUSR1, SIGUSR2] {
         running.signal(signal);
     }
     assert_eq!(running.stderr.line(), "sexton: forwarding SIGUSR1: Operation not permitted");
-    kill(running.children()[0].pid, libc::SIGTERM);
-    assert_eq!(running.stdout.line(), "15", "a signal that was refused to sexton");
+    kill(running.children()[0].pid, SIGTERM).unwrap();
+    running.prints(SIGTERM);
     running.end();
-    assert_eq!(running.stderr.rest(), b"", "it is told once");
+    assert_eq!(running.stderr.rest(), b"", "it is logged once");
 }

@@ -1,11 +1,11 @@
-//! The search for the command, and what is said where it cannot be started.
+//! The search for the command, and what is reported if it cannot be started.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::support::{Init, complaint, words};
+use crate::support::*;
 
 crate::tests![
     new what_cannot_run_is_126_or_127,
@@ -22,11 +22,11 @@ crate::tests![
     new a_program_for_another_machine_does_not_run_through_the_shell,
 ];
 
-/// The exit code, and the one line that was said.
+/// The exit code, and the one line that was printed.
 fn failure(init: Init, command: &[&str]) -> (Option<i32>, String) {
     let output = init.run(words(command));
     assert!(output.stdout.is_empty());
-    let line = complaint(&output);
+    let line = stderr_text(&output);
     assert_eq!(line.matches('\n').count(), 1, "{line:?}");
     (output.status.code(), line.trim_end().to_owned())
 }
@@ -51,7 +51,7 @@ fn a_missing_command_is_127() {
         ("", "No such file or directory"),
         ("/etc/passwd/x", "Not a directory"),
     ] {
-        // Not the user's own PATH: who may not search part of it gets 126.
+        // Not the user's own PATH: where part of it may not be searched, that is 126.
         let (code, line) = failure(Init::pid1(&[]).env("PATH", "/usr/bin:/bin"), &[command]);
         assert_eq!((code, line), (Some(127), format!("sexton: {command}: {why}")));
     }
@@ -78,8 +78,8 @@ fn a_missing_interpreter_is_named_as_such() {
 
 fn a_refused_fork_is_125_with_the_reason() {
     // A user of its own: the limit counts all of a user's processes.
-    let user = format!("user={}", 2_000_000_000 + std::process::id());
-    let init = Init::pid1(&[]).given("processes=1").given(&user);
+    let user = Condition::User(2_000_000_000 + std::process::id());
+    let init = Init::pid1(&[]).given(Condition::ProcessLimit(1)).given(user);
     let (code, line) = failure(init, &["true"]);
     assert_eq!((code, line.as_str()), (Some(125), "sexton: clone: Resource temporarily unavailable"));
 }
@@ -87,9 +87,9 @@ fn a_refused_fork_is_125_with_the_reason() {
 fn the_path_is_searched_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let (first, second) = (directory.path().join("first"), directory.path().join("second"));
-    for (place, said) in [(&first, "first"), (&second, "second")] {
+    for (place, word) in [(&first, "first"), (&second, "second")] {
         fs::create_dir(place).unwrap();
-        write(&place.join("tool"), format!("#!/bin/sh\necho {said} $0 $1\n"), 0o755);
+        write(&place.join("tool"), format!("#!/bin/sh\necho {word} $0 $1\n"), 0o755);
     }
     let path = format!("/nonexistent:/etc/passwd:{}:{}", first.display(), second.display());
     let output = Init::pid1(&[]).env("PATH", path).run(words(&["tool", "one"]));
@@ -121,9 +121,9 @@ fn without_a_path_the_usual_places_are_searched() {
 fn an_empty_entry_is_the_working_directory() {
     let directory = tempfile::tempdir().unwrap();
     write(&directory.path().join("here"), "#!/bin/sh\nexit 7\n", 0o755);
-    let condition = format!("cwd={}", directory.path().display());
+    let here = Condition::WorkingDirectory(directory.path().display().to_string());
     for path in [":/nonexistent", "/nonexistent:", ""] {
-        assert_eq!(Init::pid1(&[]).given(&condition).env("PATH", path).code(words(&["here"])), 7);
+        assert_eq!(Init::pid1(&[]).given(here.clone()).env("PATH", path).code(words(&["here"])), 7);
     }
 }
 

@@ -6,16 +6,16 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use crate::support::{Init, complaint, kill, play, play_with, shell, words};
+use crate::support::*;
 
 crate::tests![
     new a_failure_is_written,
-    new success_is_not,
-    new a_command_that_does_not_start_is_a_failure,
-    new the_last_signal_and_its_time,
-    new what_is_in_the_file_stays,
-    new odd_files_do_not_block,
-    new it_cannot_be_written,
+    new a_success_is_not_written,
+    new a_command_that_does_not_start_is_written_as_a_failure,
+    new the_last_signal_is_written_with_its_time,
+    new an_existing_termination_log_is_kept,
+    new odd_termination_logs_do_not_block,
+    new an_unwritable_termination_log_is_reported,
 ];
 
 struct Log {
@@ -40,7 +40,7 @@ impl Log {
 
 fn a_failure_is_written() {
     for (command, words) in
-        [(shell("exit 3"), " exited with 3\n"), (play_with("die", 11), " was killed by SIGSEGV\n")]
+        [(shell("exit 3"), " exited with 3\n"), (play(Role::Die(SIGSEGV)), " was killed by SIGSEGV\n")]
     {
         for existing in [false, true] {
             let log = Log::new();
@@ -59,7 +59,7 @@ fn a_failure_is_written() {
     assert!(log.text().ends_with(" exited with 4\n"));
 }
 
-fn success_is_not() {
+fn a_success_is_not_written() {
     for (options, script) in [(&[][..], "exit 0"), (&["-e7"], "exit 7")] {
         let log = Log::new();
         let mut options = options.to_vec();
@@ -70,19 +70,19 @@ fn success_is_not() {
     }
 }
 
-fn a_command_that_does_not_start_is_a_failure() {
+fn a_command_that_does_not_start_is_written_as_a_failure() {
     let log = Log::new();
     let output = Init::pid1(&[&log.option()]).run(words(&["/nonexistent"]));
     assert_eq!(output.status.code(), Some(127));
     assert_eq!(log.text(), "/nonexistent: No such file or directory\n");
-    assert_eq!(complaint(&output), "sexton: /nonexistent: No such file or directory\n");
+    assert_eq!(stderr_text(&output), "sexton: /nonexistent: No such file or directory\n");
 }
 
-fn the_last_signal_and_its_time() {
+fn the_last_signal_is_written_with_its_time() {
     let log = Log::new();
-    let mut running = Init::pid1(&["-k300ms", &log.option()]).start(play("receive"));
+    let mut running = Init::pid1(&["-k300ms", &log.option()]).start(play(Role::Receive));
     running.stdout.line();
-    for signal in [1, 15] {
+    for signal in [SIGHUP, SIGTERM] {
         running.signal(signal);
         running.stdout.line();
     }
@@ -93,7 +93,7 @@ fn the_last_signal_and_its_time() {
     assert!((0.3..30.0).contains(&seconds), "{text}");
 }
 
-fn what_is_in_the_file_stays() {
+fn an_existing_termination_log_is_kept() {
     let log = Log::new();
     fs::write(&log.path, "the program's own last words").unwrap();
     assert_eq!(Init::pid1(&[&log.option()]).code(shell("exit 3")), 3);
@@ -106,14 +106,14 @@ fn what_is_in_the_file_stays() {
     assert_eq!(log.text(), "mine\n");
 }
 
-fn odd_files_do_not_block() {
+fn odd_termination_logs_do_not_block() {
     let log = Log::new();
     assert!(std::process::Command::new("mkfifo").arg(&log.path).status().unwrap().success());
     let output = Init::pid1(&[&log.option()]).run(shell("exit 3"));
     assert_eq!(output.status.code(), Some(3));
-    assert!(complaint(&output).ends_with("log: No such device or address\n"), "{output:?}");
+    assert!(stderr_text(&output).ends_with("log: No such device or address\n"), "{output:?}");
     assert_eq!(Init::pid1(&["-T=/dev/null"]).code(shell("exit 3")), 3);
-    // A link to nowhere, put there by somebody: no file is made at its end.
+    // A dangling link: no file is made at its end.
     let log = Log::new();
     let end = log.path.with_extension("end");
     std::os::unix::fs::symlink(&end, &log.path).unwrap();
@@ -121,15 +121,15 @@ fn odd_files_do_not_block() {
     assert!(!end.exists());
 }
 
-fn it_cannot_be_written() {
+fn an_unwritable_termination_log_is_reported() {
     for (path, why) in [
         ("/nonexistent/log", "No such file or directory"),
         ("/", "Is a directory"),
         ("/dev/full", "No space left on device"),
     ] {
-        let mut running = Init::pid1(&[&format!("-T={path}")]).start(play("receive"));
+        let mut running = Init::pid1(&[&format!("-T={path}")]).start(play(Role::Receive));
         running.stdout.line();
-        kill(running.children()[0].pid, libc::SIGKILL);
+        kill(running.children()[0].pid, SIGKILL).unwrap();
         assert_eq!(running.status().code(), Some(137));
         assert_eq!(running.stderr.line(), format!("sexton: {path}: {why}"));
     }

@@ -1,6 +1,7 @@
-//! Tests that know what they need. One that needs what a machine may lack shows itself
-//! as ignored with the reason; where `SEXTON_TEST_REQUIRE` names the need (`root`,
-//! `docker`), it fails instead.
+//! Tests that know what they need. One that needs what a machine may lack is shown as
+//! ignored with the reason; where `SEXTON_TEST_REQUIRE` names the need (`root`, `docker`),
+//! it fails instead. `tests![…]` lists them in place of `#[test]`, which cannot ignore a
+//! test at run time.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,9 +10,22 @@ use libtest2_mimic::Trial;
 
 /// The binary under test.
 pub(crate) fn sexton() -> PathBuf {
-    match std::env::var_os("SEXTON_BIN") {
-        Some(path) => fs::canonicalize(path).expect("SEXTON_BIN names no file"),
-        None => env!("CARGO_BIN_EXE_sexton").into(),
+    binary("SEXTON_BIN", env!("CARGO_BIN_EXE_sexton"))
+}
+
+/// What plays the commands that sexton starts: `tests/helper`.
+pub(crate) fn helper() -> PathBuf {
+    // Cargo leaves a dependency by path out of what it publishes, and with it the feature.
+    const BUILT: &str =
+        env!("CARGO_BIN_EXE_sexton-test-helper", "build the tests with --features test-helper");
+    binary("SEXTON_TEST_HELPER", BUILT)
+}
+
+/// A binary that a variable names, or else the one that cargo has built.
+fn binary(variable: &str, built: &str) -> PathBuf {
+    match std::env::var_os(variable) {
+        Some(path) => fs::canonicalize(path).unwrap_or_else(|error| panic!("{variable}: {error}")),
+        None => built.into(),
     }
 }
 
@@ -30,7 +44,6 @@ pub(crate) enum Need {
     /// A program.
     Program(&'static str),
     /// Something that has a name, and a way to find out.
-    #[allow(dead_code)]
     Other(&'static str, fn() -> bool),
 }
 
@@ -57,8 +70,7 @@ impl Need {
 }
 
 pub(crate) fn is_root() -> bool {
-    // SAFETY: has no memory effect.
-    unsafe { libc::geteuid() == 0 }
+    nix::unistd::geteuid().is_root()
 }
 
 /// Whether there is such a program in `PATH`.
@@ -67,7 +79,6 @@ pub(crate) fn is_installed(name: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(name).exists())
 }
 
-#[allow(dead_code)]
 impl Test {
     pub(crate) const fn new(name: &'static str, run: fn()) -> Self {
         Self { name, needs: None, run }

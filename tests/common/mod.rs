@@ -1,0 +1,11 @@
+//! What the suites share.
+
+// Each suite uses a part of it.
+#![allow(dead_code)]
+
+pub(crate) mod harness;
+pub(crate) mod process;
+pub(crate) mod protocol;
+pub(crate) mod screen;
+pub(crate) mod signal;
+pub(crate) mod wait;

@@ -1,0 +1,276 @@
+//! What the tests ask of the helper, as words of a command line.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::signal::Signal;
+
+/// What a program is to find when it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Condition {
+    /// It is PID 1 of a PID namespace, with a /proc of that.
+    Namespace,
+    /// As PID 1 it has no /proc.
+    NoProc,
+    Ignored(Signal),
+    Blocked(Signal),
+    /// Provided that it is blocked.
+    Pending(Signal),
+    /// A descriptor is closed.
+    Closed(i32),
+    /// A descriptor is open on /dev/null.
+    Open(i32),
+    /// How many processes its user may have.
+    ProcessLimit(u64),
+    /// It runs as the user and group of this number.
+    User(u32),
+    /// It leads a session, and has the terminal as these descriptors.
+    Terminal {
+        path: String,
+        descriptors: Vec<i32>,
+        controls_the_session: bool,
+    },
+    /// setpgid, setsid and ioctl fail with this errno, as they do in gVisor and lx zones.
+    JobControlFails(i32),
+    /// Its standard error is a file that can hold nothing more.
+    FullStandardError,
+    /// It is a child subreaper.
+    Subreaper,
+    /// It may not signal other users' processes.
+    WithoutCapKill,
+    WorkingDirectory(String),
+}
+
+impl Condition {
+    pub(crate) fn to_arg(&self) -> String {
+        match self {
+            Self::Namespace => "namespace".into(),
+            Self::NoProc => "no-proc".into(),
+            Self::Ignored(signal) => format!("ignored={signal}"),
+            Self::Blocked(signal) => format!("blocked={signal}"),
+            Self::Pending(signal) => format!("pending={signal}"),
+            Self::Closed(descriptor) => format!("closed={descriptor}"),
+            Self::Open(descriptor) => format!("open={descriptor}"),
+            Self::ProcessLimit(limit) => format!("process-limit={limit}"),
+            Self::User(id) => format!("user={id}"),
+            Self::Terminal { path, descriptors, controls_the_session } => {
+                let kind = if *controls_the_session { "terminal" } else { "other-terminal" };
+                let descriptors: Vec<String> = descriptors.iter().map(i32::to_string).collect();
+                format!("{kind}={path}:{}", descriptors.join(","))
+            }
+            Self::JobControlFails(errno) => format!("job-control-fails={errno}"),
+            Self::FullStandardError => "full-standard-error".into(),
+            Self::Subreaper => "subreaper".into(),
+            Self::WithoutCapKill => "without-cap-kill".into(),
+            Self::WorkingDirectory(path) => format!("working-directory={path}"),
+        }
+    }
+
+    pub(crate) fn from_arg(word: &str) -> Self {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        let number = || value.parse().expect("a number");
+        match name {
+            "namespace" => Self::Namespace,
+            "no-proc" => Self::NoProc,
+            "ignored" => Self::Ignored(Signal::from_name(value)),
+            "blocked" => Self::Blocked(Signal::from_name(value)),
+            "pending" => Self::Pending(Signal::from_name(value)),
+            "closed" => Self::Closed(number()),
+            "open" => Self::Open(number()),
+            "process-limit" => Self::ProcessLimit(value.parse().expect("a number")),
+            "user" => Self::User(value.parse().expect("a number")),
+            "terminal" | "other-terminal" => {
+                let (path, descriptors) = value.split_once(':').expect("PATH:DESCRIPTORS");
+                let descriptors = descriptors.split(',').filter(|word| !word.is_empty());
+                Self::Terminal {
+                    path: path.into(),
+                    descriptors: descriptors.map(|word| word.parse().expect("a descriptor")).collect(),
+                    controls_the_session: name == "terminal",
+                }
+            }
+            "job-control-fails" => Self::JobControlFails(number()),
+            "full-standard-error" => Self::FullStandardError,
+            "subreaper" => Self::Subreaper,
+            "without-cap-kill" => Self::WithoutCapKill,
+            "working-directory" => Self::WorkingDirectory(value.into()),
+            other => panic!("no condition {other:?}"),
+        }
+    }
+}
+
+/// What the helper plays. Where a program is named, it is the words that follow.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Role {
+    /// Prints `ready PID`, then the name of each signal that arrives.
+    Receive,
+    /// Prints `ready`, and, when SIGRTMAX arrives, how often this one has.
+    Count(Signal),
+    /// Dies of a signal, by its default action.
+    Die(Signal),
+    /// Prints the words that follow and the environment, byte for byte.
+    ShowWords,
+    /// Prints what it leads (`session`, `group` or `nothing`), and whether it is in the
+    /// foreground or background of a controlling terminal, or has none.
+    Standing,
+    /// Moves into the process group of its parent, then receives.
+    JoinParentsGroup,
+    /// Becomes another user, then receives.
+    BecomeOtherUser,
+    /// Leaves orphans behind that end at once, prints `left`, and waits for the end of its
+    /// standard input.
+    Orphans(u32),
+    /// Makes orphans, prints `ready`, and lets them all die at the same instant when a byte
+    /// comes on standard input. Prints, when SIGRTMAX arrives, how often the other signal
+    /// has, and waits for the end of its standard input.
+    Storm(u32, Signal),
+    /// Receives, as does an orphan that has left; lines of the latter begin with `child`.
+    WithEscapedChild(Escape),
+    /// Prints `child PID` of a child in its process group; both receive, the child in
+    /// silence.
+    Family,
+    /// Leaves a straggler behind, and exits with the code as soon as that one is ready.
+    LeaveBehind { straggler: Vec<Straggler>, code: u8, work: Duration },
+    /// Exits with 5, and leaves processes behind that ignore all signals, fork and exit, as
+    /// their children do in their turn, for ever.
+    Hop,
+    /// Leaves an orphan behind that uses so much CPU time and MiB of memory.
+    Burn { cpu: Duration, memory: usize },
+    /// Makes children of each kind, then executes a program, whose children they become.
+    Adopt,
+    /// Makes zombies, runs a program, and exits as that did.
+    WithZombies(Zombies, u32),
+    /// Has a zombie in the PID namespace of this process, prints `ready`, and waits for the
+    /// end of its standard input.
+    ZombieInNamespaceOf(i32),
+}
+
+/// How a process leaves the others of its command.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Escape {
+    ToSession,
+    ToGroup,
+}
+
+/// What a straggler is like. It receives, its lines beginning with `straggler`; at TERM or
+/// QUIT it works for a while, prints `last line`, and exits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Straggler {
+    /// It leads a session.
+    Session,
+    /// It leads a process group.
+    Group,
+    /// It stops itself when it is ready.
+    Stopped,
+    /// At TERM it forks and exits, and the child, which has got no TERM, goes on.
+    Forks,
+    /// It does not exit at TERM, nor does a child that it has in another session.
+    Deaf,
+}
+
+/// Whose the zombies are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Zombies {
+    /// The helper's.
+    Own,
+    /// A stopped child's.
+    OfStopped,
+    /// The helper's, with a name that is hard to read.
+    OddlyNamed,
+    /// No zombies, but processes whose main thread has ended alone.
+    MainThreads,
+    /// Orphans, which the helper traces.
+    Traced,
+    /// The helper's, which reaps them a moment later.
+    ReapedLate,
+}
+
+/// Names for the values of an enum.
+macro_rules! names {
+    ($type:ident { $($value:ident $name:literal),* $(,)? }) => {
+        impl $type {
+            fn name(self) -> &'static str {
+                match self { $(Self::$value => $name),* }
+            }
+
+            fn from_name(name: &str) -> Self {
+                match name { $($name => Self::$value,)* other => panic!("no {} {other:?}", stringify!($type)) }
+            }
+        }
+    };
+}
+
+names!(Escape { ToSession "session", ToGroup "group" });
+names!(Straggler { Session "session", Group "group", Stopped "stopped", Forks "forks", Deaf "deaf" });
+names!(Zombies {
+    Own "own",
+    OfStopped "of-stopped",
+    OddlyNamed "oddly-named",
+    MainThreads "main-threads",
+    Traced "traced",
+    ReapedLate "reaped-late",
+});
+
+impl Role {
+    pub(crate) fn to_args(&self) -> Vec<OsString> {
+        let words: Vec<String> = match self {
+            Self::Receive => vec!["receive".into()],
+            Self::Count(signal) => vec!["count".into(), signal.to_string()],
+            Self::Die(signal) => vec!["die".into(), signal.to_string()],
+            Self::ShowWords => vec!["show-words".into()],
+            Self::Standing => vec!["standing".into()],
+            Self::JoinParentsGroup => vec!["join-parents-group".into()],
+            Self::BecomeOtherUser => vec!["become-other-user".into()],
+            Self::Orphans(count) => vec!["orphans".into(), count.to_string()],
+            Self::Storm(count, signal) => vec!["storm".into(), count.to_string(), signal.to_string()],
+            Self::WithEscapedChild(escape) => vec!["with-escaped-child".into(), escape.name().into()],
+            Self::Family => vec!["family".into()],
+            Self::LeaveBehind { straggler, code, work } => {
+                let mut words = vec!["leave-behind".into(), code.to_string(), work.as_millis().to_string()];
+                words.extend(straggler.iter().map(|property| property.name().into()));
+                words
+            }
+            Self::Hop => vec!["hop".into()],
+            Self::Burn { cpu, memory } => {
+                vec!["burn".into(), cpu.as_millis().to_string(), memory.to_string()]
+            }
+            Self::Adopt => vec!["adopt".into()],
+            Self::WithZombies(zombies, count) => {
+                vec!["with-zombies".into(), zombies.name().into(), count.to_string()]
+            }
+            Self::ZombieInNamespaceOf(pid) => vec!["zombie-in-namespace-of".into(), pid.to_string()],
+        };
+        words.into_iter().map(OsString::from).collect()
+    }
+
+    /// The role, and the words that follow it.
+    pub(crate) fn from_args(words: &[OsString]) -> (Self, &[OsString]) {
+        let text = |index: usize| words[index].to_str().expect("text");
+        let number = |index: usize| text(index).parse().expect("a number");
+        let time = |index: usize| Duration::from_millis(text(index).parse().expect("milliseconds"));
+        let (role, taken) = match text(0) {
+            "receive" => (Self::Receive, 1),
+            "count" => (Self::Count(Signal::from_name(text(1))), 2),
+            "die" => (Self::Die(Signal::from_name(text(1))), 2),
+            "show-words" => (Self::ShowWords, 1),
+            "standing" => (Self::Standing, 1),
+            "join-parents-group" => (Self::JoinParentsGroup, 1),
+            "become-other-user" => (Self::BecomeOtherUser, 1),
+            "orphans" => (Self::Orphans(number(1)), 2),
+            "storm" => (Self::Storm(number(1), Signal::from_name(text(2))), 3),
+            "with-escaped-child" => (Self::WithEscapedChild(Escape::from_name(text(1))), 2),
+            "family" => (Self::Family, 1),
+            "leave-behind" => {
+                let straggler = (3..words.len()).map(|index| Straggler::from_name(text(index))).collect();
+                let code = text(1).parse().expect("an exit code");
+                (Self::LeaveBehind { straggler, code, work: time(2) }, words.len())
+            }
+            "hop" => (Self::Hop, 1),
+            "burn" => (Self::Burn { cpu: time(1), memory: text(2).parse().expect("MiB") }, 3),
+            "adopt" => (Self::Adopt, 1),
+            "with-zombies" => (Self::WithZombies(Zombies::from_name(text(1)), number(2)), 3),
+            "zombie-in-namespace-of" => (Self::ZombieInNamespaceOf(text(1).parse().expect("a PID")), 2),
+            other => panic!("no role {other:?}"),
+        };
+        (role, &words[taken..])
+    }
+}

@@ -1,0 +1,61 @@
+//! Roles that have children which live on.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::{Pid, setpgid, setsid};
+
+use crate::actors::receive;
+use crate::protocol::Escape;
+use crate::signal::{SIGCHLD, SIGSTOP};
+use crate::system::{
+    block_all, execute, exit, fork, fork_orphan, fork_without_signal, print, raise, take_signal,
+};
+
+pub(crate) fn with_escaped_child(escape: Escape) -> ExitCode {
+    block_all();
+    // As an orphan it is reached only by an init that looks for descendants.
+    fork_orphan(|| {
+        match escape {
+            Escape::ToSession => drop(setsid().expect("setsid")),
+            Escape::ToGroup => setpgid(Pid::from_raw(0), Pid::from_raw(0)).expect("setpgid"),
+        }
+        print("child ready");
+        loop {
+            print(format_args!("child {}", take_signal()));
+        }
+    });
+    print("ready");
+    loop {
+        match take_signal() {
+            SIGCHLD => {}
+            signal => print(signal),
+        }
+    }
+}
+
+pub(crate) fn family() -> ExitCode {
+    block_all();
+    let child = fork(|| {
+        loop {
+            take_signal();
+        }
+    });
+    print(format_args!("child {child}"));
+    receive()
+}
+
+/// One is a zombie already, its SIGCHLD taken. One is stopped, and stays so until it is
+/// killed. One sends no SIGCHLD, so that only `__WALL` finds it.
+pub(crate) fn adopt(program: &[OsString]) -> ExitCode {
+    let zombie = fork(|| exit(3));
+    waitid(Id::Pid(zombie), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("a zombie");
+    let stopped = fork(|| {
+        raise(SIGSTOP);
+        exit(4);
+    });
+    waitid(Id::Pid(stopped), WaitPidFlag::WSTOPPED).expect("a stopped child");
+    fork_without_signal(5);
+    execute(program)
+}
