@@ -42,7 +42,7 @@ fn init_path_names_sexton() {
     assert_eq!(output.status.code(), Some(7));
     assert!(output.stdout.starts_with(b"/run/podman-init\0--\0sh\0"), "{output:?}");
     let logged = String::from_utf8(output.stderr).unwrap();
-    assert!(logged.contains("sexton: the command exited with 7"), "{logged}");
+    assert!(logged.contains(") exited with 7\n"), "{logged}");
 }
 
 fn a_container_stops_at_once() {

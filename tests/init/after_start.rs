@@ -96,7 +96,7 @@ fn dropped_messages_are_counted() {
     let lost: usize = text
         .lines()
         .filter_map(|line| {
-            line.strip_prefix("sexton: [")?.split_once(" lines lost] ")?.0.parse::<usize>().ok()
+            line.strip_prefix("sexton: [")?.split_once(" messages dropped] ")?.0.parse::<usize>().ok()
         })
         .sum();
     assert!(lost > 0, "nothing was lost");

@@ -96,17 +96,17 @@ fn help_that_cannot_be_printed_is_125() {
 
 fn every_misuse_is_one_line_and_125() {
     for (options, line) in [
-        (&[][..], "COMMAND: missing (see sexton --help)"),
-        (&["--"], "COMMAND: missing (see sexton --help)"),
-        (&["-v"], "COMMAND: missing (see sexton --help)"),
+        (&[][..], "usage: sexton [OPTION]... [--] COMMAND [ARG]... (see sexton --help)"),
+        (&["--"], "no command given (see sexton --help)"),
+        (&["-v"], "no command given (see sexton --help)"),
         (&["-q", "true"], "-q: unknown option (see sexton --help)"),
         (&["-vvX", "true"], "-X: unknown option (see sexton --help)"),
         (&["--nonsense=1", "true"], "--nonsense: unknown option (see sexton --help)"),
-        (&["-p", "FOO", "true"], "-p FOO: not a signal"),
-        (&["-r", "TERM", "true"], "-r TERM: not FROM:TO"),
-        (&["--remap-exit=256", "true"], "--remap-exit 256: not an exit code (0-255)"),
-        (&["-e"], "-e: needs a value"),
-        (&["-p", "a\nb", "true"], "-p a\\x0ab: not a signal"),
+        (&["-p", "FOO", "true"], "-p: invalid signal 'FOO' (examples: TERM, sigterm, 15, RTMIN+3)"),
+        (&["-r", "TERM", "true"], "-r: invalid rewrite 'TERM' (expected FROM:TO)"),
+        (&["--remap-exit=256", "true"], "--remap-exit: invalid exit code '256' (0 to 255)"),
+        (&["-e"], "-e needs a value: CODE"),
+        (&["-p", "a\nb", "true"], "-p: invalid signal 'a\\x0ab' (examples: TERM, sigterm, 15, RTMIN+3)"),
     ] {
         let output = Init::pid1(options).run(words(&[]));
         assert_eq!(stderr_text(&output), format!("sexton: {line}\n"));
@@ -128,9 +128,9 @@ fn options_come_from_the_variable_too() {
 fn a_mistake_in_the_variable_names_it() {
     for (variable, line) in [
         ("-q", "-q: unknown option (see sexton --help)"),
-        ("-v sh", "sh: not an option"),
-        ("-v --", "--: not an option"),
-        ("-p", "-p: needs a value"),
+        ("-v sh", "'sh' is not an option"),
+        ("-v --", "'--' is not an option"),
+        ("-p", "-p needs a value: SIG"),
     ] {
         let output = Init::pid1(&[]).env("SEXTON_OPTIONS", variable).run(words(&["true"]));
         assert_eq!(stderr_text(&output), format!("sexton: SEXTON_OPTIONS: {line}\n"));
@@ -149,7 +149,7 @@ fn verbose_messages_go_to_standard_error() {
     let output = Init::pid1(&["-vvv"]).run(words(&["true"]));
     assert!(output.stdout.is_empty());
     let text = stderr_text(&output);
-    for part in ["started the command as ", ": exited with 0\n", "the command exited with 0\n"] {
+    for part in ["started command, PID ", ": exited with 0\n", ") exited with 0\n"] {
         assert!(text.contains(part), "{text}");
     }
     assert!(text.lines().all(|line| line.starts_with("sexton: ")), "{text}");

@@ -59,11 +59,11 @@ fn zombies_are_listed_with_the_parent_that_holds_them() {
         assert!(age.parse::<f64>().unwrap() < DEADLINE.as_secs_f64());
         let (parent, verdict) = rest.split_once(": ").expect("a verdict");
         let expected = format!(
-            "held by {parent}, which does not wait for its children: no init can reap it; mend or end that one"
+            "held by {parent}, which does not wait for its children: no init can reap it; fix or restart that process"
         );
         assert_eq!(verdict, expected);
     }
-    assert!(lines[3].starts_with("3 zombies among "), "{lines:?}");
+    assert!(lines[3] == "3 zombies (6 processes)", "{lines:?}");
 }
 
 /// PID 1 is an ordinary program.
@@ -72,19 +72,19 @@ fn a_pid_1_that_does_not_reap_is_named() {
     let lines = text(&output);
     assert_eq!(output.status.code(), Some(1));
     assert!(lines[0].contains(": PID 1 (") && lines[0].ends_with(") does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])"), "{lines:?}");
-    assert!(lines[1].starts_with("1 zombie among "), "{lines:?}");
+    assert!(lines[1].starts_with("1 zombie ("), "{lines:?}");
 }
 
 fn a_stopped_parent_of_zombies_is_named() {
     let output = Init::pid1(&[]).run(with_zombies(Zombies::OfStopped, 2, &["-z"]));
     let lines = text(&output);
-    assert!(lines[0].ends_with(", which is stopped: continue it (SIGCONT) or end it"), "{lines:?}");
+    assert!(lines[0].ends_with(", which is stopped: continue it (SIGCONT) or kill it"), "{lines:?}");
     assert!(lines[2].starts_with("2 zombies"), "{lines:?}");
 }
 
 fn no_zombies_is_reported_as_such() {
     let output = Init::pid1(&[]).run([sexton(), "-z".into()]);
-    assert_eq!(text(&output), ["no zombies: none of the 2 processes here waits to be reaped"]);
+    assert_eq!(text(&output), ["no zombies (2 processes)"]);
     assert_eq!(output.status.code(), Some(0));
 }
 
@@ -92,7 +92,7 @@ fn zombies_up_to_a_limit_exit_with_0() {
     for (options, code) in [(&["--zombies=3"][..], 0), (&["-z=2"], 1), (&["-z=100"], 0)] {
         let output = Init::pid1(&[]).run(with_zombies(Zombies::Own, 3, options));
         assert_eq!(output.status.code(), Some(code));
-        assert!(text(&output)[3].starts_with("3 zombies among "));
+        assert!(text(&output)[3].starts_with("3 zombies ("));
     }
 }
 
@@ -107,7 +107,7 @@ fn a_main_thread_that_has_exited_is_no_zombie() {
     let output = Init::pid1(&[]).run(with_zombies(Zombies::MainThreads, 1, &["-z"]));
     let lines = text(&output);
     assert!(
-        lines[0].ends_with(": no zombie, if it looks like one: its main thread has ended, others run on"),
+        lines[0].ends_with(": not a zombie: the main thread has exited, other threads are still running"),
         "{lines:?}"
     );
     assert!(lines[1].starts_with("no zombies"), "{lines:?}");
@@ -117,8 +117,8 @@ fn a_main_thread_that_has_exited_is_no_zombie() {
 fn a_zombies_tracer_is_named() {
     let output = Init::pid1(&[]).run(with_zombies(Zombies::Traced, 1, &["-z"]));
     let lines = text(&output);
-    assert!(lines[0].contains(" ago, child of 1 (sexton): kept by "), "{lines:?}");
-    assert!(lines[0].ends_with("), which traces it: it goes when that lets go"), "{lines:?}");
+    assert!(lines[0].contains(" ago, child of 1 (sexton): held by its tracer "), "{lines:?}");
+    assert!(lines[0].ends_with(") until the tracer detaches"), "{lines:?}");
     assert_eq!(output.status.code(), Some(1));
 }
 
@@ -143,7 +143,7 @@ fn a_zombies_parent_outside_of_the_namespace_is_recognised() {
     let line = running.stdout.line();
     let rest = running.stdout.rest();
     assert!(line.ends_with(" ago, child of 0: held by a process outside of this PID namespace (docker exec, kubectl exec): no init can reap it"), "{line}");
-    assert!(rest.starts_with(b"1 zombie among "));
+    assert!(rest.starts_with(b"1 zombie ("));
     // PID 1 cannot end before all of its namespace has been reaped.
     drop(outside.stdin.take());
     outside.wait().unwrap();
@@ -163,15 +163,15 @@ fn hidden_processes_are_reported() {
     command[4] = copy.into();
     let output = Init::pid1(&[]).run(command);
     let lines = text(&output);
-    assert_eq!(lines[0], "not all processes can be seen: /proc is mounted with hidepid, try again as root");
-    assert_eq!(lines[1], "no zombies: none of the 1 processes here waits to be reaped");
+    assert_eq!(lines[0], "some processes are hidden (/proc is mounted with hidepid): try again as root");
+    assert_eq!(lines[1], "no zombies (1 processes)");
     assert_eq!(output.status.code(), Some(0));
 }
 
 fn zombies_cannot_be_listed_without_proc() {
     let output = Init::pid1(&[]).given(Condition::NoProc).run([sexton(), "-z".into()]);
     assert_eq!(output.status.code(), Some(125));
-    let expected = "sexton: /proc: not there: without it nobody can tell what processes there are\n";
+    let expected = "sexton: /proc is not mounted: cannot list processes\n";
     assert_eq!((stderr_text(&output), output.stdout.as_slice()), (expected, &b""[..]));
 }
 
@@ -180,7 +180,7 @@ fn proc_of_another_namespace_is_not_believed() {
     let output = Init::pid1(&[]).run(words(&["unshare", "-pf", sexton().to_str().unwrap(), "-z"]));
     assert_eq!(output.status.code(), Some(125));
     let expected =
-        "sexton: /proc: belongs to another PID namespace: mount this one's (mount -t proc proc /proc)\n";
+        "sexton: /proc belongs to another PID namespace: mount this one's (mount -t proc proc /proc)\n";
     assert_eq!(stderr_text(&output), expected);
 }
 
@@ -193,7 +193,7 @@ fn processes_that_come_and_go_are_no_zombies() {
     command.extend(["sh".into(), sexton().into()]);
     let output = Init::pid1(&[]).run(command);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert_eq!(text(&output).iter().filter(|line| line.starts_with("no zombies: ")).count(), 10);
+    assert_eq!(text(&output).iter().filter(|line| line.starts_with("no zombies (")).count(), 10);
 }
 
 /// The numbers of a line: seconds lived, seconds of CPU, MiB.

@@ -1,7 +1,7 @@
 //! Job control, by shells on real pseudo-terminals.
 
 use std::ffi::OsString;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::at_terminal::*;
 use crate::support::*;
@@ -17,6 +17,7 @@ crate::tests![
     new job_control_works_through_three_sextons_from_a_shell,
     new stop_signals_by_kill_suspend_sexton_and_the_command,
     new remaining_processes_can_be_suspended_and_interrupted,
+    new the_time_while_a_job_is_suspended_does_not_count,
     with("script") job_control_works_in_a_terminal_within_a_terminal,
 ];
 
@@ -196,6 +197,25 @@ fn remaining_processes_can_be_suspended_and_interrupted() {
     screen.shows("straggler SIGINT");
     suspends(&mut screen, "prompt> ");
     drop(running);
+}
+
+fn the_time_while_a_job_is_suspended_does_not_count() {
+    let mut screen = Screen::new();
+    let running = from_a_shell(&mut screen);
+    let script = "trap \"echo term-\\$((1 + 1))\" TERM; echo up-$((1 + 1)); while :; do sleep 0.01; done";
+    screen.types(&format!("$SEXTON -k 3s sh -c '{script}'\n"));
+    screen.shows("up-2");
+    let start = Instant::now();
+    kill(running.children()[0].pid, SIGTERM).unwrap();
+    screen.shows("term-2");
+    suspends(&mut screen, "prompt> ");
+    let suspended = Instant::now();
+    wait_until("the time is over", || suspended.elapsed() > Duration::from_millis(3200));
+    screen.types("fg\n");
+    let suspended = suspended.elapsed();
+    screen.shows("prompt> ");
+    assert!(start.elapsed() >= Duration::from_secs(3) + suspended, "{:?} {suspended:?}", start.elapsed());
+    code_is(&mut screen, 137);
 }
 
 fn job_control_works_in_a_terminal_within_a_terminal() {

@@ -53,7 +53,10 @@ fn without_proc_all_means_the_group() {
     let shell = running.children()[0].pid;
     kill(children_of(shell)[0].pid, SIGUSR1).unwrap();
     running.prints(SIGUSR1);
-    assert_eq!(running.stderr.line(), "sexton: forwarding SIGUSR1: no /proc to find descendants in");
+    assert_eq!(
+        running.stderr.line(),
+        "sexton: cannot find descendants (is /proc mounted?): forwarding SIGUSR1 to the process group only"
+    );
 }
 
 fn the_death_of_the_parent_is_a_signal() {

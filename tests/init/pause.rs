@@ -98,9 +98,14 @@ fn pause_takes_a_grace_period() {
 }
 
 fn pause_and_install_reject_a_command() {
-    for options in [&["-P", "true"][..], &["-P", "--", "true"], &["--install", "/x", "true"]] {
+    for (options, option) in [
+        (&["-P", "true"][..], "--pause"),
+        (&["-P", "--", "true"], "--pause"),
+        (&["--install", "/x", "true"], "--install"),
+        (&["-z", "true"], "--zombies"),
+    ] {
         let output = Init::plain(options).run(words(&[]));
         assert_eq!(output.status.code(), Some(125));
-        assert_eq!(stderr_text(&output), "sexton: true: no COMMAND goes with that option\n");
+        assert_eq!(stderr_text(&output), format!("sexton: {option} takes no command (got 'true')\n"));
     }
 }

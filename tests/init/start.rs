@@ -81,7 +81,7 @@ fn a_refused_fork_is_125_with_the_reason() {
     let user = Condition::User(2_000_000_000 + std::process::id());
     let init = Init::pid1(&[]).given(Condition::ProcessLimit(1)).given(user);
     let (code, line) = failure(init, &["true"]);
-    assert_eq!((code, line.as_str()), (Some(125), "sexton: clone: Resource temporarily unavailable"));
+    assert_eq!((code, line.as_str()), (Some(125), "sexton: fork: Resource temporarily unavailable"));
 }
 
 fn the_path_is_searched_in_order() {

@@ -10,7 +10,7 @@ crate::tests![
     new ctrl_z_does_not_freeze_a_plain_command,
     new closing_the_terminal_hangs_the_command_up,
     new a_resize_reaches_the_command_and_no_signal_of_giving_up_the_terminal_does,
-    new the_command_leads_a_session_with_any_terminal_or_none,
+    new the_command_leads_a_session_where_there_is_a_terminal,
     new calls_that_fail_keep_no_command_from_starting,
     with("less") less_leaves_the_terminal_sane,
     with("busybox") vi_and_top_leave_the_terminal_sane,
@@ -79,7 +79,7 @@ fn standing(screen: &mut Screen, init: Init, on_terminal: bool, line: &str) {
     );
 }
 
-fn the_command_leads_a_session_with_any_terminal_or_none() {
+fn the_command_leads_a_session_where_there_is_a_terminal() {
     for (descriptors, on_terminal) in
         [(&[0, 1, 2][..], true), (&[0], false), (&[1], true), (&[2], false), (&[], false)]
     {
@@ -88,7 +88,7 @@ fn the_command_leads_a_session_with_any_terminal_or_none() {
         standing(&mut screen, init, on_terminal, "session, foreground");
         let mut screen = Screen::new();
         let init = Init::pid1(&["-v"]).given(screen.uncontrolled_on(descriptors));
-        standing(&mut screen, init, on_terminal, "session, no terminal");
+        standing(&mut screen, init, on_terminal, "group, no terminal");
     }
     let mut screen = Screen::new();
     // A sexton that leads a session hands that to its command when it is not PID 1, too.
