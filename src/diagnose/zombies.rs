@@ -260,7 +260,14 @@ mod tests {
 
     #[test]
     fn a_verdict_names_the_holder() {
-        let stat = Stat { name: b"celery", state: b'S', parent: INIT, threads: 4, started: 0 };
+        let stat = Stat {
+            name: b"celery",
+            state: b'S',
+            parent: INIT,
+            is_kernel_thread: false,
+            threads: 4,
+            started: 0,
+        };
         let said = |verdict| {
             let holder = match verdict {
                 Verdict::Traced(tracer) => Process(tracer, None),

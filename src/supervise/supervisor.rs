@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::config::Config;
-use super::descendants::{EarlierRequest, Roots};
+use super::descendants::Roots;
 use super::forward::{Forwarder, Scope, is_for_command};
 use super::job::Job;
 use super::shutdown::{Action, Event, Instant, Phase, State, is_stop_signal};
@@ -19,7 +19,7 @@ use crate::diagnose::procfs::Stat;
 use crate::log::{Log, Reason};
 use crate::sys::process::OwnProcess;
 use crate::sys::signal::{Signal, SignalInfo, kill, wait_for_signal};
-use crate::sys::time::{Nanos, monotonic_time, time_since_boot};
+use crate::sys::time::{Nanos, SECOND, monotonic_time};
 use crate::sys::wait::{
     WaitFor, WaitStatus, detach_tracee, peek, reap, reap_blocking, reap_with_usage, take_stopped,
 };
@@ -61,6 +61,8 @@ pub(super) struct Supervisor<'a> {
 /// How many signals are taken before looking for children to reap. The kernel hands out low
 /// numbers first: a flood of HUPs would keep SIGCHLD back for as long as it lasts.
 const SIGNALS_BETWEEN_DRAINS: u8 = 64;
+/// How often to look whether processes that are no children have exited.
+const LOOK_OUTSIDE: Nanos = SECOND / 20;
 /// How many children are reaped before looking for signals and at the clock.
 const REAPED_IN_A_DRAIN: u16 = 1024;
 
@@ -75,6 +77,8 @@ struct Drained {
     orphan_exited: bool,
     /// Whether there is no child at all.
     no_children: bool,
+    /// Whether only processes are left that are no children.
+    others_from_outside: bool,
     /// Whether there may be more to reap.
     more: bool,
 }
@@ -132,7 +136,8 @@ impl<'a> Supervisor<'a> {
             self.route(signal);
         }
         loop {
-            let drained = self.drain(report.as_deref_mut())?;
+            let mut drained = self.drain(report.as_deref_mut())?;
+            self.look_for_others_from_outside(&mut drained);
             self.act_on(&drained);
             self.step(Event::Tick);
             for _ in 0..SIGNALS_BETWEEN_DRAINS {
@@ -171,7 +176,11 @@ impl<'a> Supervisor<'a> {
         if drained.more {
             return Some(0);
         }
-        Some(self.state.deadline()?.saturating_sub(monotonic_time()))
+        let left = self.state.deadline().map(|deadline| deadline.saturating_sub(monotonic_time()));
+        if drained.others_from_outside {
+            return Some(left.unwrap_or(LOOK_OUTSIDE).min(LOOK_OUTSIDE));
+        }
+        left
     }
 
     // --- Signals -------------------------------------------------------------------
@@ -274,7 +283,7 @@ impl<'a> Supervisor<'a> {
             Scope::Everything => None,
         };
         if !self.state.draining && self.config.stop_policy.waits_for_others() {
-            self.roots.note_earlier_request(EarlierRequest { group, when: time_since_boot() });
+            let _ = self.roots.note_earlier_request(group);
         }
     }
 
@@ -288,7 +297,6 @@ impl<'a> Supervisor<'a> {
             && self.config.terminate_group
         {
             self.forwarder.terminate_group(command);
-            self.roots.note_earlier_request(EarlierRequest { group: Some(command), when: time_since_boot() });
         }
         self.step(Event::CommandExited { others: others && !failed });
     }
@@ -320,6 +328,23 @@ impl<'a> Supervisor<'a> {
         } else if let Some(signal) = drained.stopped {
             self.log.debug(format_args!("command stopped by {signal}"));
             self.while_stopped(|supervisor| supervisor.job.on_command_stop(supervisor.process, signal));
+        }
+    }
+
+    /// No child is left. As PID 1 sexton waits for processes of the namespace that are no
+    /// children, too: no signal reports their exit, and new ones may have come.
+    fn look_for_others_from_outside(&mut self, drained: &mut Drained) {
+        let ended = self.status.is_some()
+            || drained.exited.is_some()
+            || self.target == (Target::Pause { ended: true });
+        if drained.no_children
+            && ended
+            && self.config.stop_policy.waits_for_others()
+            && self.roots.are_left_from_outside()
+        {
+            drained.no_children = false;
+            drained.orphan_exited = true;
+            drained.others_from_outside = true;
         }
     }
 
