@@ -95,8 +95,15 @@ impl Profile {
 
     /// Completes the settings when the options have been read.
     pub fn finish(&self, settings: &mut Settings) {
+        let config = &mut settings.config;
         // A process that is waited for must become a child of ours.
-        settings.config.adopt |= settings.config.stop_policy.waits_for_others();
+        config.adopt |= config.stop_policy.waits_for_others();
+        // TERM is rewritten as if it had arrived; but to drop that is to drop no time limit.
+        if let (Some(timeout), Some(signal)) =
+            (&mut config.stop_policy.timeout, config.rewrites.apply(Signal::TERM))
+        {
+            timeout.signal = signal;
+        }
         (self.finish)(settings);
     }
 }
@@ -193,6 +200,19 @@ mod tests {
         for (options, terminates) in [(&[][..], true), (&["-k9"], true), (&["-t9"], false), (&["-a"], false)]
         {
             assert_eq!(finished("dumb-init", options).config.terminate_group, terminates, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_limit_forwards_what_a_rule_has_for_term() {
+        for (options, forwarded) in [
+            (&["-x9"][..], Signal::TERM),
+            (&["-x9", "-rTERM:QUIT"], Signal::QUIT),
+            (&["-rTERM:INT", "-x9"], Signal::INT),
+            (&["-x9", "-rTERM:0"], Signal::TERM),
+        ] {
+            let timeout = finished("sexton", options).config.stop_policy.timeout;
+            assert_eq!(timeout.map(|timeout| timeout.signal), Some(forwarded), "{options:?}");
         }
     }
 

@@ -87,6 +87,9 @@ impl Settings<'static> {
         match (settings.mode, arguments.get(first)) {
             (Mode::Run, None) if arguments.get(1).is_none() => Err(UsageError::Nothing),
             (Mode::Run, None) => Err(UsageError::NoCommand),
+            (Mode::Pause, None) if settings.config.stop_policy.timeout.is_some() => {
+                Err(UsageError::TimeoutOfPause)
+            }
             (mode, word) => match mode.option_without_command().zip(word) {
                 Some((option, word)) => Err(UsageError::Command { option, word: word.to_bytes() }),
                 None => Ok((settings, first)),
@@ -144,6 +147,8 @@ pub enum UsageError<'a> {
         /// The command's name.
         word: &'a [u8],
     },
+    /// A time limit, and no command that it is for.
+    TimeoutOfPause,
     /// In the variable, a word that is not an option.
     NotAnOption(&'a [u8]),
     /// An option that is wrong.
@@ -196,6 +201,7 @@ impl Display for UsageError<'_> {
             Self::Command { option, word } => {
                 write!(f, "{option} takes no command (got '{}')", Escaped(word))
             }
+            Self::TimeoutOfPause => f.write_str("--timeout needs a command, and --pause runs none"),
             Self::NotAnOption(word) => write!(f, "{OPTIONS_ENV}: '{}' is not an option", Escaped(word)),
             Self::Option { in_variable, option, fault } => {
                 if *in_variable {

@@ -1,5 +1,5 @@
 //! An orderly end: what to do at a stop signal, when the command has exited, and when a
-//! deadline has passed (`-d`, `-k`, `-t` and `-a`).
+//! deadline has passed (`-d`, `-k`, `-t`, `-a` and `-x`).
 //!
 //! A pure state machine: its state, an event and the time determine the next state and the
 //! action. Its caller sends the signals and keeps the clock.
@@ -10,7 +10,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::sys::signal::Signal;
+use crate::sys::signal::{Signal, SignalSet};
 use crate::sys::time::{Nanos, SECOND};
 
 /// A time on the monotonic clock (`CLOCK_MONOTONIC` in `clock_gettime(2)`): it goes on
@@ -28,6 +28,17 @@ pub struct StopPolicy {
     pub grace: Option<Nanos>,
     /// `-a`: other processes may go on for as long as they like, until a stop signal.
     pub wait_all: bool,
+    /// `-x`: how long the command may run.
+    pub timeout: Option<Timeout>,
+}
+
+/// A time limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeout {
+    /// How long after the start it is as if a stop signal had arrived.
+    pub after: Nanos,
+    /// The signal that is then forwarded: TERM, or what it is rewritten to.
+    pub signal: Signal,
 }
 
 impl StopPolicy {
@@ -40,20 +51,43 @@ impl StopPolicy {
     pub fn waits_for_others(&self) -> bool {
         self.wait_all || self.grace.is_some()
     }
+
+    /// Whether the command is to exit with sexton, should that be killed: it was promised
+    /// that something ends in time.
+    pub fn limits_time(&self) -> bool {
+        self.grace.is_some() || self.timeout.is_some()
+    }
 }
 
-/// Whether a signal asks for an end: TERM, INT or QUIT, or what they were rewritten to, or
-/// what was rewritten to one of them. One that is dropped asks for nothing.
-pub fn is_stop_signal(received: Signal, forwarded: Signal) -> bool {
-    let asks = |signal| matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT);
-    asks(received) || asks(forwarded)
+/// The signals that ask for an end: TERM and INT, unless others are chosen
+/// (`--stop-signal`).
+#[derive(Default)]
+pub struct StopSignals {
+    chosen: Option<SignalSet>,
+}
+
+impl StopSignals {
+    /// Adds one; the first takes the place of the default.
+    pub fn choose(&mut self, signal: Signal) {
+        self.chosen = Some(self.chosen.unwrap_or(SignalSet::EMPTY).with(signal));
+    }
+
+    /// Whether a signal asks for an end: by itself, or by what it was rewritten to. One that
+    /// is dropped asks for nothing.
+    pub fn ask_by(&self, received: Signal, forwarded: Signal) -> bool {
+        let signals = self.chosen.unwrap_or(SignalSet::EMPTY.with(Signal::TERM).with(Signal::INT));
+        signals.contains(received) || signals.contains(forwarded)
+    }
 }
 
 /// How far the end has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
     /// No stop signal has arrived.
-    Running,
+    Running {
+        /// When it is as if one had; None for never.
+        deadline: Option<Instant>,
+    },
     /// One has, and is delayed.
     Delaying {
         /// Which one.
@@ -85,6 +119,8 @@ pub struct State {
     pub phase: Phase,
     /// Whether the command has exited, and other processes remain.
     pub draining: bool,
+    /// Whether the command was still running when its time ran out.
+    pub timed_out: bool,
 }
 
 /// What happened.
@@ -126,14 +162,19 @@ const KILLING: Nanos = SECOND;
 
 impl State {
     /// The state at the start.
-    pub const START: Self = Self { phase: Phase::Running, draining: false };
+    pub fn new(now: Instant, policy: &StopPolicy) -> Self {
+        let deadline = policy.timeout.map(|timeout| now.saturating_add(timeout.after));
+        Self { phase: Phase::Running { deadline }, draining: false, timed_out: false }
+    }
 
     /// When to look at the clock again.
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Delaying { deadline, .. } => Some(deadline),
-            Phase::Stopping { deadline, .. } | Phase::Killing { deadline } => deadline,
-            Phase::Running | Phase::Done => None,
+            Phase::Running { deadline } | Phase::Stopping { deadline, .. } | Phase::Killing { deadline } => {
+                deadline
+            }
+            Phase::Done => None,
         }
     }
 
@@ -141,6 +182,7 @@ impl State {
     pub fn postpone(&mut self, by: Nanos) {
         match &mut self.phase {
             Phase::Delaying { deadline, .. }
+            | Phase::Running { deadline: Some(deadline) }
             | Phase::Stopping { deadline: Some(deadline), .. }
             | Phase::Killing { deadline: Some(deadline) } => *deadline = deadline.saturating_add(by),
             _ => {}
@@ -169,10 +211,10 @@ impl State {
 
     fn on_stop_request(&self, signal: Signal, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
         match self.phase {
-            Phase::Running if policy.delay > 0 => {
+            Phase::Running { .. } if policy.delay > 0 => {
                 (Phase::Delaying { signal, deadline: now.saturating_add(policy.delay) }, Action::None)
             }
-            Phase::Running | Phase::Delaying { .. } => self.forward_request(signal, now, policy),
+            Phase::Running { .. } | Phase::Delaying { .. } => self.forward_request(signal, now, policy),
             // It prolongs nothing.
             Phase::Stopping { deadline, .. } if self.draining => {
                 (Phase::Stopping { deadline, notified: Some(signal) }, Action::Terminate(signal))
@@ -196,7 +238,7 @@ impl State {
     fn on_command_exit(&self, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
         match (self.phase, policy.grace) {
             // No process shall be asked to terminate without a stop signal.
-            (Phase::Running, _) if policy.wait_all => (Phase::Running, Action::None),
+            (phase @ Phase::Running { .. }, _) if policy.wait_all => (phase, Action::None),
             (_, Some(grace)) => {
                 let deadline = Some(now.saturating_add(grace));
                 (
@@ -225,11 +267,16 @@ impl State {
         }
     }
 
-    fn on_tick(&self, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
+    fn on_tick(&mut self, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return (self.phase, Action::None);
         }
         match self.phase {
+            Phase::Running { .. } => {
+                self.timed_out = !self.draining;
+                let signal = policy.timeout.map_or(Signal::TERM, |timeout| timeout.signal);
+                self.forward_request(signal, now, policy)
+            }
             Phase::Delaying { signal, .. } => self.forward_request(signal, now, policy),
             Phase::Killing { .. } => (Phase::Done, Action::None),
             _ if self.draining => Self::kill_others(now),
@@ -242,14 +289,19 @@ impl State {
 impl Display for State {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let phase = match self.phase {
-            Phase::Running if self.draining => return f.write_str("draining"),
-            Phase::Running => "running",
+            Phase::Running { .. } if self.draining => return f.write_str("draining"),
+            Phase::Running { .. } => "running",
             Phase::Delaying { .. } => "delaying",
             Phase::Stopping { .. } => "stopping",
             Phase::Killing { .. } => "killing",
             Phase::Done => return f.write_str("done"),
         };
-        write!(f, "{}{phase}", if self.draining { "draining, " } else { "" })
+        let before = match self {
+            Self { draining: true, .. } => "draining, ",
+            Self { timed_out: true, .. } => "timed out, ",
+            _ => "",
+        };
+        write!(f, "{before}{phase}")
     }
 }
 

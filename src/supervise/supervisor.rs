@@ -12,7 +12,7 @@ use super::config::Config;
 use super::descendants::Roots;
 use super::forward::{Forwarder, Scope, is_for_command};
 use super::job::Job;
-use super::shutdown::{Action, Event, Instant, Phase, State, is_stop_signal};
+use super::shutdown::{Action, Event, Instant, Phase, State, StopPolicy};
 use super::spawn::Spawned;
 use crate::diagnose::orphans::{Orphan, Report};
 use crate::diagnose::procfs::Stat;
@@ -103,7 +103,7 @@ impl<'a> Supervisor<'a> {
             forwarder: Forwarder::new(config.scope, own_pid, log),
             job,
             roots: Roots::new(own_pid),
-            state: State::START,
+            state: State::new(now(&config.stop_policy), &config.stop_policy),
             status: None,
             interrupted: false,
             last_signal: None,
@@ -171,6 +171,11 @@ impl<'a> Supervisor<'a> {
         Some((signal, monotonic_time().saturating_sub(then)))
     }
 
+    /// Whether the command was still running when its time ran out.
+    pub(super) fn timed_out(&self) -> bool {
+        self.state.timed_out
+    }
+
     /// How long to sleep.
     fn timeout(&self, drained: &Drained) -> Option<Nanos> {
         if drained.more {
@@ -215,7 +220,7 @@ impl<'a> Supervisor<'a> {
     /// A signal is for the command: forwards it, or what is to be forwarded in its place.
     fn route(&mut self, received: Signal) {
         let Some(signal) = self.config.rewrites.apply(received) else { return };
-        if is_stop_signal(received, signal) {
+        if self.config.stop_signals.ask_by(received, signal) {
             self.step(Event::StopRequested(signal));
         } else {
             self.forward(signal);
@@ -309,9 +314,8 @@ impl<'a> Supervisor<'a> {
         self.state.postpone(now.saturating_sub(before));
     }
 
-    /// The time, where it matters.
     fn now(&self) -> Instant {
-        if self.config.stop_policy.is_empty() { 0 } else { monotonic_time() }
+        now(&self.config.stop_policy)
     }
 
     // --- Children ------------------------------------------------------------------
@@ -472,4 +476,9 @@ impl<'a> Supervisor<'a> {
             self.log.trace(format_args!("reaped {pid}: {status}"));
         }
     }
+}
+
+/// The time, where it matters.
+fn now(policy: &StopPolicy) -> Instant {
+    if policy.is_empty() { 0 } else { monotonic_time() }
 }

@@ -9,14 +9,16 @@ const fn seconds(seconds: u64) -> Nanos {
 const D: u64 = 2;
 const K: u64 = 5;
 const T: u64 = 11;
+const X: u64 = 3;
 
-/// All sixteen combinations of the options.
+/// All 32 combinations of the options.
 fn policies() -> impl Iterator<Item = StopPolicy> {
-    (0..16).map(|bits| StopPolicy {
+    (0..32).map(|bits| StopPolicy {
         delay: seconds(if bits & 1 > 0 { D } else { 0 }),
         kill_after: (bits & 2 > 0).then_some(seconds(K)),
         grace: (bits & 4 > 0).then_some(seconds(T)),
         wait_all: bits & 8 > 0,
+        timeout: (bits & 16 > 0).then_some(Timeout { after: seconds(X), signal: Signal::TERM }),
     })
 }
 
@@ -27,6 +29,7 @@ fn policy(options: &str) -> StopPolicy {
             ('k', policy.kill_after.is_some()),
             ('t', policy.grace.is_some()),
             ('a', policy.wait_all),
+            ('x', policy.timeout.is_some()),
         ]
         .iter()
         .all(|(letter, given)| options.contains(*letter) == *given)
@@ -39,7 +42,7 @@ fn policy(options: &str) -> StopPolicy {
 /// second in which it began, and each action.
 fn story(options: &str, events: &[(u64, &str)]) -> Vec<String> {
     let policy = policy(options);
-    let mut state = State::START;
+    let mut state = State::new(0, &policy);
     let mut log = Vec::new();
     for second in 0..40 {
         let now = seconds(second);
@@ -179,24 +182,90 @@ fn options_together() {
 }
 
 #[test]
+fn a_time_limit() {
+    // As if TERM had arrived; whatever else is requested then.
+    assert_eq!(
+        story("x", &[(5, "TERM"), (9, "ended")]),
+        ["3 timed out, stopping", "forward 15", "forward 15", "9 done"]
+    );
+    assert_eq!(
+        story("kx", &[(9, "alone")]),
+        ["3 timed out, stopping", "forward 15", "8 timed out, killing", "kill", "9 done"]
+    );
+    assert_eq!(
+        story("ktx", &[(9, "ended")]),
+        [
+            "3 timed out, stopping",
+            "forward 15",
+            "8 timed out, killing",
+            "kill",
+            "9 draining, stopping",
+            "terminate rest 15",
+            "20 draining, killing",
+            "kill",
+            "21 done"
+        ]
+    );
+    // Without a delay.
+    assert_eq!(story("dx", &[]), ["3 timed out, stopping", "forward 15"]);
+    // In time.
+    assert_eq!(story("x", &[(2, "alone")]), ["2 done"]);
+    assert_eq!(
+        story("tx", &[(2, "ended"), (5, "nobody")]),
+        ["2 draining, stopping", "terminate rest 15", "5 done"]
+    );
+    // A request that comes first wins, were it delayed beyond the limit.
+    assert_eq!(story("x", &[(2, "INT"), (30, "ended")]), ["2 stopping", "forward 2", "30 done"]);
+    assert_eq!(story("dx", &[(2, "TERM")]), ["2 delaying", "4 stopping", "forward 15"]);
+    // It ends the waiting for others, too: but then it was not the command's.
+    assert_eq!(
+        story("ax", &[(2, "ended"), (9, "nobody")]),
+        ["2 draining", "3 draining, stopping", "terminate 15", "9 done"]
+    );
+    assert_eq!(
+        story("akx", &[(2, "ended")]),
+        ["2 draining", "3 draining, stopping", "terminate 15", "8 draining, killing", "kill", "9 done"]
+    );
+}
+
+#[test]
+fn a_time_limit_forwards_its_own_signal() {
+    let timeout = Some(Timeout { after: seconds(X), signal: Signal::QUIT });
+    let policy = StopPolicy { timeout, ..StopPolicy::default() };
+    let mut state = State::new(0, &policy);
+    assert_eq!(state.step(Event::Tick, seconds(X) - 1, &policy), Action::None);
+    assert_eq!(state.step(Event::Tick, seconds(X), &policy), Action::Forward(Signal::QUIT));
+}
+
+#[test]
 fn a_stop_signal_is_one_on_either_side_of_a_rewrite() {
     let signal = |name: &str| Signal::parse(name.as_bytes()).unwrap();
-    for (received, forwarded, asks) in [
-        ("TERM", "TERM", true),
-        ("TERM", "WINCH", true),
-        ("RTMIN+3", "TERM", true),
-        ("USR1", "USR1", false),
-        ("WINCH", "WINCH", false),
-        ("HUP", "USR2", false),
+    let mut winch = StopSignals::default();
+    winch.choose(Signal::WINCH);
+    for (received, forwarded, by_default, by_winch) in [
+        ("TERM", "TERM", true, false),
+        ("INT", "INT", true, false),
+        ("QUIT", "QUIT", false, false),
+        ("TERM", "WINCH", true, true),
+        ("WINCH", "USR1", false, true),
+        ("RTMIN+3", "TERM", true, false),
+        ("USR1", "USR1", false, false),
+        ("WINCH", "WINCH", false, true),
+        ("HUP", "USR2", false, false),
     ] {
-        assert_eq!(is_stop_signal(signal(received), signal(forwarded)), asks, "{received}:{forwarded}");
+        let (received, forwarded) = (signal(received), signal(forwarded));
+        assert_eq!(StopSignals::default().ask_by(received, forwarded), by_default, "{received}:{forwarded}");
+        assert_eq!(winch.ask_by(received, forwarded), by_winch, "{received}:{forwarded}");
     }
 }
 
 #[test]
 fn a_deadline_moves_by_the_time_spent_stopped() {
-    let mut state = State::START;
-    state.step(Event::StopRequested(Signal::TERM), seconds(1), &policy("k"));
+    let mut state = State::new(0, &policy("kx"));
+    assert_eq!(state.deadline(), Some(seconds(X)));
+    state.postpone(seconds(100));
+    assert_eq!(state.deadline(), Some(seconds(100 + X)));
+    state.step(Event::StopRequested(Signal::TERM), seconds(1), &policy("kx"));
     assert_eq!(state.deadline(), Some(seconds(1 + K)));
     state.postpone(seconds(100));
     assert_eq!(state.deadline(), Some(seconds(101 + K)));
@@ -204,8 +273,13 @@ fn a_deadline_moves_by_the_time_spent_stopped() {
 
 #[test]
 fn a_deadline_that_never_comes_does_not_overflow() {
-    let policy = StopPolicy { kill_after: Some(Nanos::MAX), ..StopPolicy::default() };
-    let mut state = State::START;
+    let policy = StopPolicy {
+        kill_after: Some(Nanos::MAX),
+        timeout: Some(Timeout { after: Nanos::MAX, signal: Signal::TERM }),
+        ..StopPolicy::default()
+    };
+    let mut state = State::new(seconds(1), &policy);
+    assert_eq!(state.step(Event::Tick, seconds(1 << 34), &policy), Action::None);
     state.step(Event::StopRequested(Signal::TERM), seconds(1), &policy);
     assert_eq!(state.step(Event::Tick, seconds(1 << 34), &policy), Action::None);
 }
@@ -263,7 +337,11 @@ fn invariants_hold_in_every_reachable_state() {
             let forwarded = [Action::Forward(signal), Action::Terminate(signal)].contains(&action);
             let delayed = matches!(after.phase, Phase::Delaying { .. });
             assert!(forwarded != delayed, "{}", context());
-            assert!(!delayed || before.phase == Phase::Running && policy.delay > 0, "{}", context());
+            assert!(
+                !delayed || matches!(before.phase, Phase::Running { .. }) && policy.delay > 0,
+                "{}",
+                context()
+            );
             // It prolongs nothing.
             if let (Phase::Stopping { deadline: was, .. }, Phase::Stopping { deadline: is, .. }) =
                 (before.phase, after.phase)
@@ -280,12 +358,27 @@ fn invariants_hold_in_every_reachable_state() {
         if !policy.waits_for_others() && after.draining {
             assert_eq!(after.phase, Phase::Done, "{}", context());
         }
+        // The time runs out once, for a command that was not asked to end before.
+        let expired = due && matches!(before.phase, Phase::Running { .. }) && event == Event::Tick;
+        assert_eq!(after.timed_out, before.timed_out || expired && !before.draining, "{}", context());
+        if expired {
+            let signal = policy.timeout.unwrap().signal;
+            let request = if before.draining { Action::Terminate(signal) } else { Action::Forward(signal) };
+            assert_eq!(action, request, "{}", context());
+            assert!(matches!(after.phase, Phase::Stopping { .. }), "{}", context());
+        }
+        // A signal is forwarded by a request, in time or late, or by the limit; once the
+        // command has exited none is forwarded to it.
+        if let Action::Forward(_) = action {
+            let late = due && matches!(before.phase, Phase::Delaying { .. });
+            assert!(matches!(event, Event::StopRequested(_)) || late || expired, "{}", context());
+        }
         // Others are asked to terminate by -t when the command exits, else by a request.
         match action {
             Action::Terminate(_) => {
                 assert!(after.draining, "{}", context());
                 let delayed = matches!(before.phase, Phase::Delaying { .. });
-                assert!(matches!(event, Event::StopRequested(_)) || delayed, "{}", context());
+                assert!(matches!(event, Event::StopRequested(_)) || delayed || expired, "{}", context());
             }
             Action::TerminateRest(signal) => {
                 let asked =
@@ -301,6 +394,9 @@ fn invariants_hold_in_every_reachable_state() {
                 let armed = policy.kill_after.is_some() || after.draining && policy.grace.is_some();
                 assert!(armed, "{}", context());
             }
+            Phase::Running { deadline } => {
+                assert_eq!(deadline.is_some(), policy.timeout.is_some(), "{}", context());
+            }
             Phase::Killing { deadline } => {
                 assert_eq!(deadline.is_some(), after.draining, "{}", context());
             }
@@ -314,7 +410,8 @@ fn invariants_hold_in_every_reachable_state() {
     }
     let mut visited = 0;
     for policy in policies() {
-        explore(State::START, seconds(100), &policy, 5, &mut visited);
+        let now = seconds(100);
+        explore(State::new(now, &policy), now, &policy, 5, &mut visited);
     }
-    assert!(visited > 50_000, "{visited}");
+    assert!(visited > 100_000, "{visited}");
 }
