@@ -137,6 +137,11 @@ pub(crate) fn block_all() {
     set_mask(libc::SIG_SETMASK, !0);
 }
 
+/// Lets every signal act.
+pub(crate) fn unblock_all() {
+    set_mask(libc::SIG_SETMASK, 0);
+}
+
 /// By a bare call: the C library would leave two signals out.
 fn set_mask(how: libc::c_int, set: u64) {
     let none = ptr::null_mut::<u64>();

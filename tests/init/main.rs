@@ -21,12 +21,14 @@ mod not_pid1;
 mod pause;
 mod reaping;
 mod remaining;
+mod roots;
 mod shutdown;
 mod signals;
 mod start;
 mod support;
 mod terminal;
 mod termination_log;
+mod timeout;
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -52,11 +54,13 @@ fn main() -> ExitCode {
         ("pause", pause::tests()),
         ("reaping", reaping::tests()),
         ("remaining", remaining::tests()),
+        ("roots", roots::tests()),
         ("shutdown", shutdown::tests()),
         ("signals", signals::tests()),
         ("start", start::tests()),
         ("terminal", terminal::tests()),
         ("termination_log", termination_log::tests()),
+        ("timeout", timeout::tests()),
     ];
     Harness::with_env().discover(harness::trials(modules)).main()
 }
