@@ -11,7 +11,9 @@ use nix::unistd::{Pid, getpid, getsid, pause, setpgid, setsid};
 
 use crate::protocol::Straggler;
 use crate::signal::{SIGCHLD, SIGQUIT, SIGSTOP, SIGTERM};
-use crate::system::{block_all, exit, fork, fork_both, print, raise, reset, take_signal, unblock_all};
+use crate::system::{
+    block_all, exit, fork, fork_both, print, raise, reset, take_pending_signal, take_signal, unblock_all,
+};
 
 pub(crate) fn leave_behind(straggler: &[Straggler], code: u8, work: Duration) -> ExitCode {
     let is = |property| straggler.contains(&property);
@@ -108,6 +110,12 @@ impl Behaviour {
                 }
             }
             self.finish();
+            // Were there a second request, it would show.
+            while let Some(signal) = take_pending_signal() {
+                if signal == SIGTERM {
+                    print(format_args!("straggler {signal}"));
+                }
+            }
             print("last line");
             exit(0);
         }

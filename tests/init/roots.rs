@@ -21,6 +21,7 @@ crate::tests![
     as_root a_process_from_outside_is_asked_and_waited_for,
     as_root a_process_from_outside_that_ignores_term_is_killed,
     as_root wait_all_waits_for_a_process_from_outside,
+    as_root a_newcomer_from_outside_is_asked,
     as_root numbers_that_start_again_mislead_no_request,
     as_root a_root_with_the_number_of_one_that_was_asked_is_asked,
 ];
@@ -240,6 +241,20 @@ fn wait_all_waits_for_a_process_from_outside() {
     running.signal(SIGTERM);
     asked_once(lines_of(second, 0));
     assert_eq!(running.status().code(), Some(137));
+}
+
+/// One that comes after the request is asked, too, when no child is left.
+fn a_newcomer_from_outside_is_asked() {
+    let mut running = ready(Init::pid1(&["-vt", "1h"]).start(play(Role::Receive)));
+    let mut first = from_outside(&running, &[Deaf], 0);
+    end_command(&running);
+    assert_eq!(running.stderr.line(), "sexton: phase: draining, stopping");
+    asked_once(lines_of(from_outside(&running, &[], 0), 0));
+    kill(first_child(first.pid), SIGKILL).unwrap();
+    first.status();
+    // The deaf one's child is left.
+    running.signal(SIGKILL);
+    running.status();
 }
 
 fn first_child(pid: i32) -> i32 {
