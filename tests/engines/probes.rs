@@ -1,6 +1,7 @@
 //! Health checks and `exec` with a time limit: nothing is left of them.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use crate::support::{Container, DOCKER, Docker, Engine, PODMAN, Podman, name, wait_until};
 
@@ -117,14 +118,15 @@ fn podman_exec_with_a_limit_leaves_nothing() {
     podman.answers(&["rm", "-f", "-t", "0", &name]);
 }
 
-/// A container with such a health check, to be run by hand.
-fn with_podman_health_check(check: &[&str]) -> String {
+/// A container with the probe as its health check, to be run by hand. The check is one line
+/// of words, so the probe is in a file.
+fn with_podman_health_check(limit: &[&str]) -> String {
     let name = name();
-    let words: Vec<String> = check.iter().map(|word| format!("{word:?}")).collect();
-    let check = format!("--health-cmd=[\"CMD\", {}]", words.join(", "));
+    let check = format!("--health-cmd={} sh /tmp/probe", limit.join(" "));
     let options = ["run", "-d", "--init", "--health-interval=disable", &check, "--name", &name];
     Podman::get().answers(&[&options[..], &["localhost/busybox:test", "sleep", "1000"]].concat());
     wait_until("the command runs", || podman_ps(&name).contains("sleep 1000"));
+    Podman::get().answers(&["exec", &name, "sh", "-c", "echo \"$0\" > /tmp/probe", PROBE]);
     name
 }
 
@@ -134,15 +136,17 @@ fn podman_ps(name: &str) -> String {
 
 fn a_podman_health_check_with_a_limit_leaves_nothing() {
     let podman = Podman::get();
-    let name = with_podman_health_check(&probe(&LIMIT));
+    let name = with_podman_health_check(&LIMIT);
     for _ in 0..ROUNDS {
+        let start = Instant::now();
         let output = podman.output(&["healthcheck", "run", &name]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert!(start.elapsed() >= Duration::from_millis(500));
         assert_eq!(left(&podman_ps(&name)), 0);
     }
     podman.answers(&["rm", "-f", "-t", "0", &name]);
     // The control.
-    let name = with_podman_health_check(&probe(&["timeout", "-s", "KILL", "0.3"]));
+    let name = with_podman_health_check(&["timeout", "-s", "KILL", "0.3"]);
     podman.output(&["healthcheck", "run", &name]);
     wait_until("they are left", || left(&podman_ps(&name)) == 4);
     podman.answers(&["rm", "-f", "-t", "0", &name]);
