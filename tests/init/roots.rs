@@ -192,11 +192,14 @@ fn a_chain_of_processes_ends_link_by_link() {
     assert!(chain < 4 * side_by_side + 50 * MILLISECOND, "{chain:?}, {side_by_side:?}");
 }
 
-/// Starts a straggler in the namespace of a sexton, as `docker exec` does.
+/// Starts a straggler in the namespace of a sexton, as `docker exec` does. A TERM that
+/// comes before it is ready waits for it.
 fn from_outside(running: &Running, straggler: &[Straggler], work: u32) -> Running {
     let straggler = play(Role::Straggle { straggler: straggler.to_vec(), work: work * MILLISECOND });
     let role = Role::EnterNamespaceOf(running.pid);
-    ready(Init::plain(&[]).without_init().start(play_with(role, straggler)))
+    ready(
+        Init::plain(&[]).without_init().given(Condition::Blocked(SIGTERM)).start(play_with(role, straggler)),
+    )
 }
 
 fn end_command(running: &Running) {
