@@ -9,6 +9,8 @@ use crate::support::*;
 crate::tests![
     new a_shell_has_job_control_as_pid_1s_command,
     new a_job_is_suspended_and_resumed_from_a_shell,
+    new ctrl_z_and_fg_suspend_and_resume_a_job,
+    new bg_resumes_a_job,
     new a_background_job_does_not_take_the_terminal,
     new a_shell_within_a_shell_gives_the_terminal_back,
     new a_script_can_read_after_the_command_has_ended,
@@ -61,6 +63,48 @@ fn a_job_is_suspended_and_resumed_from_a_shell() {
     screen.types("jobs\n");
     screen.shows("Running");
     screen.shows("prompt> ");
+    screen.types("kill %1; wait %1; echo ended-$?\n");
+    screen.shows("ended-143");
+}
+
+/// Every process below the shell is stopped. A process that the kernel has yet to stop could
+/// still read what is typed at once.
+fn all_below_are_stopped(shell: &Running) {
+    wait_until("the job is stopped", || {
+        let below: Vec<_> = shell.children().iter().flat_map(|init| children_of(init.pid)).collect();
+        let mut job = shell.children().into_iter().chain(below);
+        job.all(|process| process.state == 'T')
+    });
+}
+
+fn ctrl_z_and_fg_suspend_and_resume_a_job() {
+    let mut screen = Screen::new();
+    let shell = from_a_shell(&mut screen);
+    screen.types(&format!("$SEXTON {READER}"));
+    screen.types("first\n");
+    screen.shows("got-first");
+    suspends(&mut screen, "prompt> ");
+    all_below_are_stopped(&shell);
+    answers(&mut screen, "prompt> ", "between");
+    screen.types("fg\n");
+    screen.types("second\n");
+    screen.shows("got-second");
+    screen.types(INTR);
+    screen.shows("prompt> ");
+    code_is(&mut screen, 130);
+}
+
+fn bg_resumes_a_job() {
+    let mut screen = Screen::new();
+    let shell = from_a_shell(&mut screen);
+    screen.types(&format!("$SEXTON sh -c '{PLAIN}'\n"));
+    screen.shows("up-2");
+    suspends(&mut screen, "prompt> ");
+    all_below_are_stopped(&shell);
+    screen.types("bg\n");
+    screen.shows("prompt> ");
+    wait_until("the job runs", || shell.children().iter().all(|init| is_in_state(init.pid, 'S')));
+    answers(&mut screen, "prompt> ", "beside");
     screen.types("kill %1; wait %1; echo ended-$?\n");
     screen.shows("ended-143");
 }

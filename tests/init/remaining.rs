@@ -22,6 +22,9 @@ crate::tests![
     new phases_are_logged_in_order,
 ];
 
+/// What a phase's name follows in the log.
+const PHASE: &str = "sexton: phase: ";
+
 /// As PID 1, and as a subreaper, which is the command of a PID 1: were it to signal
 /// strangers, these would not be the machine's.
 fn both_ways(options: &[&str], command: Vec<OsString>) -> [(Init, Vec<OsString>); 2] {
@@ -96,7 +99,7 @@ fn processes_that_ignore_term_are_killed() {
             // The root alone: it decides for its child.
             assert_eq!(printed.matches("straggler SIGTERM").count(), 1, "{straggler:?}: {printed}");
             assert!(start.elapsed() >= 400 * MILLISECOND);
-            assert!(start.elapsed() < DEADLINE);
+            assert!(start.elapsed() < deadline());
         }
     }
 }
@@ -140,7 +143,7 @@ fn processes_of_others_are_spared() {
 fn wait_all_waits_for_a_daemon() {
     for (init, command) in both_ways(&["-va"], left_behind(&[Session], 10)) {
         let mut running = init.start(command);
-        assert_eq!(running.stderr.line(), "sexton: phase: draining");
+        assert_eq!(running.stderr.line(), format!("{PHASE}draining"));
         for signal in [SIGHUP, rtmin(3), SIGTERM] {
             running.signal(signal);
             running.prints(format_args!("straggler {signal}"));
@@ -153,7 +156,7 @@ fn wait_all_waits_for_a_daemon() {
 fn wait_all_with_kill_after_kills_a_daemon() {
     for (init, command) in both_ways(&["-vak", "300ms"], left_behind(&[Session, Deaf], 0)) {
         let mut running = init.start(command);
-        assert_eq!(running.stderr.line(), "sexton: phase: draining");
+        assert_eq!(running.stderr.line(), format!("{PHASE}draining"));
         let start = Instant::now();
         running.signal(SIGTERM);
         assert_eq!(running.stdout.rest(), b"straggler SIGTERM\nstraggler SIGCONT\n");
@@ -217,8 +220,7 @@ fn phases_are_logged_in_order() {
             running.stdout.rest();
             running.status();
             let text = String::from_utf8(running.stderr.rest()).unwrap();
-            let logged: Vec<&str> =
-                text.lines().filter_map(|line| line.strip_prefix("sexton: phase: ")).collect();
+            let logged: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(PHASE)).collect();
             assert_eq!(logged, phases);
         }
     }
