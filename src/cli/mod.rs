@@ -137,7 +137,7 @@ pub enum UsageError<'a> {
     Nothing,
     /// No command behind the options.
     NoCommand,
-    /// A command with an option that takes none.
+    /// A command behind an option that takes none.
     Command {
         /// The option.
         option: &'static str,
@@ -160,7 +160,7 @@ pub enum UsageError<'a> {
 /// What is wrong with an option.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Fault<'a> {
-    /// There is none of this name; but perhaps one of a similar name.
+    /// No option has this name. The nearest name, if one is near.
     Unknown(Option<&'static str>),
     /// It takes no value, and got one.
     UnwantedValue(&'a [u8]),
@@ -172,7 +172,7 @@ pub enum Fault<'a> {
         kind: &'static str,
         /// The value.
         value: &'a [u8],
-        /// What would be right.
+        /// What a right one looks like.
         hint: &'static str,
     },
 }
