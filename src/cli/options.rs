@@ -1,5 +1,5 @@
-//! The table of options: what the parser, `--help`, the manual and the completions know of
-//! them comes from here.
+//! The table of options. The parser and `--help` are made from it, and tests compare the
+//! manual and the README with it.
 
 #![forbid(unsafe_code)]
 
@@ -148,7 +148,7 @@ pub(super) fn find_long(name: &[u8]) -> Option<&'static Opt> {
     OPTIONS.iter().find(|option| option.long.as_bytes() == name)
 }
 
-/// The name that a mistyped one was probably meant to be: the nearest one, if few letters
+/// The name that a mistyped one was probably meant to be: the nearest, if few letters
 /// differ.
 pub(super) fn nearest(name: &[u8]) -> Option<&'static str> {
     let most = if name.len() < 5 { 1 } else { 2 };
