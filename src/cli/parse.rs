@@ -16,13 +16,13 @@ pub(super) type NextWord<'a, 'w> = &'w mut dyn FnMut() -> Option<&'a [u8]>;
 pub(super) enum ParseEnd {
     /// With the last word, or with one that asks for a page and nothing else.
     Words,
-    /// At the word taken last, the first one that is no option.
+    /// At the word taken last, the first one that is not an option.
     Word,
     /// Before that, at `--`.
     Separator,
 }
 
-/// Where Kubernetes looks for a container's termination message, unless told otherwise.
+/// Where Kubernetes looks for a container's termination message by default.
 const TERMINATION_LOG: &[u8] = b"/dev/termination-log";
 
 pub(super) struct Parser<'a, 'w> {
