@@ -15,7 +15,7 @@ use crate::units::{Mebibytes, Seconds, split_once};
 pub struct Orphan<'a> {
     /// Its PID.
     pub pid: Pid,
-    /// What /proc said of it, while it was a zombie.
+    /// What /proc reported of it, while it was a zombie.
     pub stat: Option<Stat<'a>>,
     /// How it ended.
     pub status: WaitStatus,
@@ -33,10 +33,10 @@ impl Display for Orphan<'_> {
     }
 }
 
-/// The orphans added up by their programs' names.
+/// The orphans, added up by program name.
 pub struct Report {
     entries: [Entry; Self::NAMES],
-    /// Those of more names than there is room for.
+    /// The orphans of all names that find no room.
     others: Entry,
 }
 
@@ -101,7 +101,7 @@ impl Report {
         entry.add(killed, orphan.usage);
     }
 
-    /// Prints the table, by falling count; it is used up.
+    /// Prints the table, sorted by falling count, and empties it.
     pub fn print(&mut self, log: &Log) {
         let mut total = Entry::default();
         for entry in self.entries.iter().chain([&self.others]) {
@@ -122,7 +122,7 @@ impl Report {
         row(b"total", &total);
     }
 
-    /// Takes the entry with the highest count; of several, the one that was there first.
+    /// Takes the entry with the highest count; of several, the first.
     fn most(&mut self) -> Option<Entry> {
         let mut most: Option<&mut Entry> = None;
         for entry in self.entries.iter_mut().filter(|entry| entry.count > 0) {
