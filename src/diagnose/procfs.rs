@@ -18,8 +18,8 @@ use crate::sys::path::PathBuffer;
 use crate::sys::time::{Nanos, nanos_per_tick, time_since_boot};
 use crate::units::{parse_u32, parse_u64, split_once, value_of};
 
-/// Whether /proc shows the PID namespace in which this process has this PID: in another
-/// one's, the numbers mean other processes.
+/// Whether /proc shows the PID namespace in which this process has this PID. In that of
+/// another namespace, the numbers mean other processes.
 pub fn shows_own_namespace(own_pid: Pid) -> bool {
     let mut buffer = [0; 32];
     let stat = read_prefix(c"/proc/self/stat", &mut buffer);
@@ -31,7 +31,7 @@ pub fn is_mounted() -> bool {
     read_prefix(c"/proc/loadavg", &mut [0; 1]).is_some()
 }
 
-/// What `/proc/PID/stat` says (`proc_pid_stat(5)`).
+/// What `/proc/PID/stat` reports (`proc_pid_stat(5)`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stat<'a> {
     /// The program's name, at most 15 bytes of it (64 for a kernel thread); it may hold
@@ -48,7 +48,7 @@ pub struct Stat<'a> {
 }
 
 impl<'a> Stat<'a> {
-    /// Room for all that is looked at.
+    /// Room for the fields that are read.
     pub fn buffer() -> [u8; 512] {
         [0; 512]
     }
@@ -80,7 +80,8 @@ impl<'a> Stat<'a> {
         })
     }
 
-    /// Whether it is no zombie: one whose other threads still run is none.
+    /// Whether it is alive. A process whose main thread has exited has the state `Z`, but
+    /// is no zombie while other threads run.
     pub fn is_alive(&self) -> bool {
         self.state != b'Z' || self.threads > 1
     }
