@@ -1,6 +1,6 @@
-//! Whose zombie is it? (`-z`)
+//! Lists zombies, and which process holds each (`-z`).
 //!
-//! A zombie is a process that has exited and that its parent has not waited for. Only the
+//! A zombie is a process that has exited and for which its parent has not waited. Only the
 //! parent can do that; and while the parent lives, no init can.
 
 #![forbid(unsafe_code)]
@@ -87,7 +87,7 @@ impl Observation {
 }
 
 impl Verdict {
-    /// Whether it is a fault that a person should mend.
+    /// Whether it is a fault that the user should fix.
     fn is_fault(self) -> bool {
         !matches!(self, Self::BeingReaped | Self::ThreadsRunning)
     }
@@ -127,8 +127,8 @@ impl Display for Explanation<'_> {
     }
 }
 
-/// How long a parent may take to reap, before it is said not to; and all of them together,
-/// as there is no question where many zombies wait.
+/// How long a parent may take before it counts as one that does not reap. The second is the
+/// limit for all zombies together: where many wait, there is no doubt.
 const REAP_TIMEOUT_MS: u16 = 100;
 const REAP_TIMEOUT_IN_ALL_MS: u16 = 300;
 /// The time between two looks.
@@ -162,7 +162,7 @@ pub fn list() -> Result<u32, Failure> {
     Ok(zombies)
 }
 
-/// Gives a zombie's parent some time.
+/// Gives a zombie's parent some time to reap it.
 fn wait_for_reaping(process: Pid, zombie: &Stat, time_left: &mut u16) {
     let mut waited = 0;
     while waited < REAP_TIMEOUT_MS
