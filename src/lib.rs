@@ -5,7 +5,7 @@
 //! rules hold in all of it, and a check of the release binary enforces them: nothing
 //! allocates, and nothing that is reachable can panic, as a dead PID 1 is a dead container.
 //!
-//! Which room to enter (`doc/design.md` tells more):
+//! The modules (`doc/design.md` has more):
 //!
 //! | module | what it knows |
 //! |---|---|
@@ -61,7 +61,8 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
         Mode::Install(target) => return install_to(target, &log),
         Mode::Pause => None,
         Mode::Run => {
-            // Had we inherited it ignored, no wait status would ever be ours.
+            // With SIGCHLD ignored, the kernel keeps no wait status for us (`wait(2)`,
+            // NOTES).
             let sigchld_ignored = ignore_sigchld(false);
             Some(Command { arguments, first, environment, mask, sigchld_ignored })
         }
@@ -83,8 +84,8 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
     if settings.config.remapped.contains(code) { 0 } else { code }
 }
 
-// None of these is inlined: with their buffers in it, the frame of `run` would touch ten
-// pages of the stack, for as long as the command runs.
+// None of these is inlined: with their buffers in it, the frame of `run` would keep ten
+// pages of the stack for as long as the command runs.
 
 #[inline(never)]
 fn print(page: InfoPage, profile: &Profile, log: &Log) -> u8 {
