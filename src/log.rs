@@ -2,10 +2,10 @@
 //! standard output.
 //!
 //! PID 1 must never wait for the program that reads its messages: one that stops reading
-//! would stop the reaping, and with it the container. So each line is one write of at
-//! most `PIPE_BUF` bytes (`pipe(7)`: such a write is whole or not at all), made only when
-//! it cannot block. Otherwise the line is dropped, and the next one reports how many were.
-//! `O_NONBLOCK` is no way out: it belongs to the open file description, which the command
+//! would stop the reaping, and with it the container. So each line is one write of at most
+//! `PIPE_BUF` bytes (`pipe(7)`: such a write is whole or not at all), made only when it
+//! cannot block. Otherwise the line is dropped, and the next one reports how many were.
+//! `O_NONBLOCK` does not help: it belongs to the open file description, which the command
 //! shares.
 
 #![forbid(unsafe_code)]
@@ -18,13 +18,12 @@ use nix::errno::Errno;
 use crate::sys::fd::{Timeout, write_to_stdout, write_unless_it_blocks};
 use crate::sys::{ErrorText, error_text};
 
-/// How much is logged, from [`Level::Error`], which always is, to [`Level::Trace`] at
-/// `-vvv`.
+/// How much is logged: from [`Level::Error`], always, to [`Level::Trace`], at `-vvv`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Level {
-    /// A fault that the user should mend, and output that was asked for.
+    /// A fault that the user should fix, and output that an option asked for.
     Error = 0,
-    /// `-v`: what differs from what could be expected.
+    /// `-v`: what could not be done, and the phases of the end.
     Info = 1,
     /// `-vv`: the start, each signal forwarded, the end.
     Debug = 2,
@@ -32,7 +31,7 @@ pub enum Level {
     Trace = 3,
 }
 
-/// Writes messages, as many as were asked for.
+/// Writes the messages that `-v` asks for.
 pub struct Log {
     verbosity: u8,
     dropped: Cell<u32>,
@@ -93,8 +92,8 @@ impl Log {
     }
 }
 
-/// Writes a line to standard output, all of it, and waits for that if need be. Only what
-/// was asked for with `-h`, `-V`, `-l` and `-z` goes there.
+/// Writes a whole line to standard output, and waits if need be. Only what was asked for
+/// with `-h`, `-V`, `-l` and `-z` goes there.
 pub fn print_line(line: Arguments) -> Result<(), Errno> {
     write_to_stdout(Line::of(line).as_bytes())
 }
@@ -186,7 +185,7 @@ impl Display for Escaped<'_> {
     }
 }
 
-/// Those of ASCII and those of ISO 6429 behind them (C1), which terminals obey, too.
+/// The control characters of ASCII, and those of ISO 6429 (C1), which terminals obey, too.
 fn is_control(character: char) -> bool {
     matches!(character, '\0'..='\x1f' | '\x7f'..='\u{9f}')
 }
