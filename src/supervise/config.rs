@@ -17,7 +17,7 @@ pub struct Config<'a> {
     pub stop_policy: StopPolicy,
     /// The session and process group that the command gets.
     pub placement: Placement,
-    /// Whether TSTP, TTIN and TTOU are forwarded, whoever sent them, and then stop sexton.
+    /// Whether TSTP, TTIN and TTOU are forwarded, whatever sent them, and then stop sexton.
     pub suspend_on_stop_signals: bool,
     /// Whether the command's process group gets TERM when the command has exited.
     pub terminate_group: bool,
