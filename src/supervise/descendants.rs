@@ -18,7 +18,7 @@ use crate::sys::time::Nanos;
 /// Why a signal did not reach the processes that it was for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SignalError {
-    /// Without a /proc of our PID namespace nothing says which processes they are.
+    /// Without a /proc of our PID namespace they cannot be found.
     NoProc,
     /// The kernel refused something.
     Refused(Errno),
@@ -46,9 +46,9 @@ pub fn signal_all(own_pid: Pid, signal: Signal) -> Result<(), SignalError> {
 }
 
 /// One pass over /proc, which lists processes by rising PID: a process that is forked
-/// meanwhile comes later in the same pass, or has its parent's fate. Where PIDs have
-/// started again from the lowest, a child can come before its parent; so passes are made
-/// until one finds no more.
+/// meanwhile comes later in the same pass, or shares its parent's fate. Once PIDs have
+/// wrapped around, a child can come before its parent; so passes are made until one finds
+/// no more.
 fn signal_descendants(ancestor: Pid, signal: Signal) -> Result<(), SignalError> {
     if !shows_own_namespace(ancestor) {
         return Err(SignalError::NoProc);
@@ -75,7 +75,7 @@ fn signal_descendants(ancestor: Pid, signal: Signal) -> Result<(), SignalError> 
     outcome
 }
 
-/// How many passes are made: this is not the place to stay for ever.
+/// The limit on passes, as there may be a process that never stops forking.
 const PASSES: u8 = 8;
 
 /// Whether a process runs, and is a child of one of the family. A zombie receives nothing,
@@ -86,8 +86,8 @@ fn is_child(process: Pid, family: &PidSet) -> bool {
 }
 
 /// Sends signals to a process if it is `meant`. Between that look and the signal it may
-/// exit, and its PID go to a stranger; a pidfd opened first, and a second look after that,
-/// exclude it. Where there are no pidfds (before Linux 5.3, or a filter refuses them) the
+/// exit, and another process get its PID. A pidfd that is opened first, and a second look,
+/// exclude that. Where there are no pidfds (before Linux 5.3, or a filter refuses them) the
 /// gap stays.
 fn signal_if(process: Pid, signals: &[Signal], meant: &dyn Fn() -> bool) -> Result<(), Errno> {
     let handle = match PidFd::open(process) {
@@ -143,12 +143,13 @@ impl Roots {
         Self { own_pid, notified: None, earlier: None }
     }
 
-    /// Notes a request that the command's group had. Its members are not asked again.
+    /// Notes a request that the command's group has received. Its members are not asked
+    /// again.
     pub fn note_earlier_request(&mut self, request: EarlierRequest) {
         self.earlier = Some(request);
     }
 
-    /// Forgets which roots were asked: there is a new request.
+    /// Forgets which roots were asked, as there is a new request.
     pub fn forget(&mut self) {
         self.notified = None;
         self.earlier = None;
@@ -166,7 +167,7 @@ impl Roots {
     pub fn terminate(&mut self, signal: Signal) -> Result<(), SignalError> {
         let first = self.notified.is_none();
         if !shows_own_namespace(self.own_pid) {
-            // Then every process is asked, once.
+            // Without /proc, every process is asked, once.
             if first && self.own_pid == INIT {
                 self.notified = PidSet::new().ok();
                 kill_everything(signal)?;
