@@ -83,7 +83,7 @@ pub fn run(
     Ok(Outcome { status, interrupted: supervisor.interrupted })
 }
 
-/// Starts the command, in the session, group and foreground that are for it.
+/// Starts the command, in the session, group and foreground that are chosen for it.
 fn start(
     process: &OwnProcess,
     command: &Command,
@@ -157,9 +157,9 @@ fn report_end(
     }
 }
 
-/// As PID 1 we get the namespace's orphans in any case. Elsewhere those of our own
-/// descendants are ours if we ask for them (`PR_SET_CHILD_SUBREAPER(2const)`); where that is
-/// refused they go to the process that got them before.
+/// As PID 1 sexton gets the namespace's orphans in any case. Elsewhere it gets those among
+/// its own descendants if it asks for them (`PR_SET_CHILD_SUBREAPER(2const)`). Where that
+/// is refused they go to the next subreaper above it, or to PID 1.
 fn adopt_orphans(config: &Config, own_pid: Pid, log: &Log) {
     if own_pid == INIT {
         return;
@@ -178,8 +178,8 @@ fn adopt_orphans(config: &Config, own_pid: Pid, log: &Log) {
 /// Asks for the signal at our parent's death. Returns the signal if the parent died just
 /// before that: then the kernel will not send it.
 ///
-/// A parent that was dead before that cannot be distinguished from one that is alive: we are
-/// then PID 1's child, and so are those that PID 1 itself started.
+/// A parent that died earlier is not noticed: sexton is PID 1's child then, as it is where
+/// PID 1 started it.
 fn watch_parent(config: &Config, log: &Log) -> Result<Option<Signal>, u8> {
     let Some(signal) = config.parent_death_signal else { return Ok(None) };
     let parent = getppid();
