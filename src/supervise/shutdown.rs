@@ -22,11 +22,11 @@ pub type Instant = Nanos;
 pub struct StopPolicy {
     /// `-d`: how long the first stop signal is delayed.
     pub delay: Nanos,
-    /// `-k`: how long after it was forwarded what is left is killed.
+    /// `-k`: how long after the first stop signal was forwarded the command is killed.
     pub kill_after: Option<Nanos>,
-    /// `-t`: how long other processes may go on after the command has exited.
+    /// `-t`: how long other processes may run after the command has exited.
     pub grace: Option<Nanos>,
-    /// `-a`: other processes may go on for as long as they like, until a stop signal.
+    /// `-a`: other processes may run until they exit, or a stop signal arrives.
     pub wait_all: bool,
 }
 
@@ -42,8 +42,8 @@ impl StopPolicy {
     }
 }
 
-/// Whether a signal asks for an end: TERM, INT or QUIT, or what they were rewritten to, or
-/// what was rewritten to one of them. One that is dropped asks for nothing.
+/// Whether a signal is a stop signal: TERM, INT or QUIT, what they were rewritten to, or
+/// what was rewritten to one of them. One that is dropped is none.
 pub fn is_stop_signal(received: Signal, forwarded: Signal) -> bool {
     let asks = |signal| matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT);
     asks(received) || asks(forwarded)
@@ -71,7 +71,8 @@ pub enum Phase {
     },
     /// What is left is being killed.
     Killing {
-        /// When sexton gives up. It never gives up on the command, whose status is its own.
+        /// When sexton gives up. None while the command runs, as its status becomes
+        /// sexton's.
         deadline: Option<Instant>,
     },
     /// There is nothing more to wait for.
@@ -114,7 +115,8 @@ pub enum Action {
     Forward(Signal),
     /// Ask the remaining processes to terminate, by this signal: a new request.
     Terminate(Signal),
-    /// Ask those which that request, or one before the command exited, did not reach.
+    /// Ask the remaining processes that neither such a request nor one before the command
+    /// exited has reached.
     TerminateRest(Signal),
     /// Send SIGKILL.
     Kill,
@@ -173,7 +175,7 @@ impl State {
                 (Phase::Delaying { signal, deadline: now.saturating_add(policy.delay) }, Action::None)
             }
             Phase::Running | Phase::Delaying { .. } => self.forward_request(signal, now, policy),
-            // It prolongs nothing.
+            // The deadline stays.
             Phase::Stopping { deadline, .. } if self.draining => {
                 (Phase::Stopping { deadline, notified: Some(signal) }, Action::Terminate(signal))
             }
@@ -195,7 +197,7 @@ impl State {
     /// The command has exited, and other processes remain to be waited for.
     fn on_command_exit(&self, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
         match (self.phase, policy.grace) {
-            // No process shall be asked to terminate without a stop signal.
+            // With `-a`, no process is asked to terminate before a stop signal arrives.
             (Phase::Running, _) if policy.wait_all => (Phase::Running, Action::None),
             (_, Some(grace)) => {
                 let deadline = Some(now.saturating_add(grace));
@@ -205,7 +207,7 @@ impl State {
                 )
             }
             (Phase::Delaying { signal, .. }, None) => self.forward_request(signal, now, policy),
-            // The command's time was up, so that of the remaining processes is, too.
+            // The time of the command is over, and so is that of the remaining processes.
             (Phase::Killing { .. }, None) => Self::kill_others(now),
             (phase, None) => (phase, Action::None),
         }
