@@ -24,14 +24,14 @@ use crate::sys::wait::{
     WaitFor, WaitStatus, detach_tracee, peek, reap, reap_blocking, reap_with_usage, take_stopped,
 };
 
-/// What sexton lives for.
+/// What sexton supervises.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     /// A command, by its PID.
     Command(Pid),
-    /// None: it reaps until it is asked to end (`-P`).
+    /// Nothing: it reaps until TERM or INT arrives (`-P`).
     Pause {
-        /// Whether it was.
+        /// Whether one has arrived.
         ended: bool,
     },
 }
@@ -43,9 +43,9 @@ pub(super) struct Supervisor<'a> {
     own_pid: Pid,
     config: &'a Config<'a>,
     pub(super) log: &'a Log,
-    /// Whether signals wait to be taken. Where the kernel refused to block them, none does.
+    /// Whether signals are blocked, and can be waited for. The kernel may have refused it.
     pub(super) signals_blocked: bool,
-    /// The command's start, to know whether it was executed.
+    /// The command as it was started, to know whether it was executed.
     pub(super) spawned: Option<&'a Spawned>,
     forwarder: Forwarder<'a>,
     job: Job,
@@ -67,7 +67,7 @@ const REAPED_IN_A_DRAIN: u16 = 1024;
 /// What a drain found.
 #[derive(Default)]
 struct Drained {
-    /// The command's end.
+    /// How the command ended, if it did.
     exited: Option<WaitStatus>,
     /// The signal that stopped it.
     stopped: Option<Signal>,
@@ -116,10 +116,11 @@ impl<'a> Supervisor<'a> {
     ///    process became sexton: their SIGCHLD is long gone.
     /// 2. SIGCHLD is a wake-up, never a count: the kernel merges several into one
     ///    (`signal(7)`), so each means "reap all there is".
-    /// 3. What a drain found is acted upon when it is over. Once the command has been reaped
-    ///    no signal is sent to it any more, as its PID may be another process's by now.
+    /// 3. What a drain found is acted upon when the drain is over. Once the command has
+    ///    been reaped no signal is sent to it, as its PID may be another process's by then.
     ///
-    /// ECHILD where the command is no child of ours: waiting for it would never end.
+    /// Returns ECHILD if the command is not a child of this process: waiting for it would
+    /// never end.
     pub(super) fn run(
         &mut self,
         parent_died: Option<Signal>,
@@ -152,7 +153,7 @@ impl<'a> Supervisor<'a> {
                         };
                     }
                 }
-                // To see which processes remain.
+                // A drain shows which processes remain.
                 if self.target == (Target::Pause { ended: true }) {
                     break;
                 }
@@ -226,7 +227,7 @@ impl<'a> Supervisor<'a> {
 
     // --- The end -------------------------------------------------------------------
 
-    /// Takes an event into account, and does what is to be done then.
+    /// Feeds an event to the state machine, and carries out the action that it returns.
     fn step(&mut self, event: Event) {
         let policy = &self.config.stop_policy;
         let before = self.state;
@@ -278,7 +279,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// The command has exited; or sexton in its place was asked to.
+    /// The command has exited; or, without a command, TERM or INT has arrived.
     fn on_exit(&mut self, status: WaitStatus, others: bool) {
         self.status = Some(status);
         let forwarded = self.last_signal.map(|(signal, _)| signal);
@@ -301,7 +302,7 @@ impl<'a> Supervisor<'a> {
         self.state.postpone(now.saturating_sub(before));
     }
 
-    /// The time, where it matters.
+    /// The time, if an option needs it.
     fn now(&self) -> Instant {
         if self.config.stop_policy.is_empty() { 0 } else { monotonic_time() }
     }
@@ -331,9 +332,9 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Reaps all that can be reaped, unless children end as fast as that: signals and
-    /// deadlines must be heeded, too. That there is no child at all is right where there is
-    /// no command, or the command was the last one.
+    /// Reaps all that can be reaped, up to a limit: where children exit as fast as they are
+    /// reaped, signals and deadlines need their turn, too. ECHILD is no error if there is
+    /// no command to wait for, or it has just been reaped.
     fn drain(&mut self, mut report: Option<&mut Report>) -> Result<Drained, Errno> {
         let running = self.running();
         let mut drained = Drained::default();
@@ -398,7 +399,8 @@ impl<'a> Supervisor<'a> {
             Ok(None) if self.job.stops_with_command => return take_stopped(),
             Ok(None) => return Ok(None),
             Err(Errno::ECHILD) => return Err(Errno::ECHILD),
-            // Where no look is allowed, by a seccomp filter say, they are reaped without one.
+            // Where `waitid` is refused, by a seccomp filter say, children are reaped
+            // without a look.
             peeked => peeked.unwrap_or(None),
         };
         let mut buffer = Stat::buffer();
