@@ -1,6 +1,6 @@
-//! All of the unsafe code: system calls, and the memory that the kernel and C handed us,
-//! made safe to use. A type for each concept stands beside the calls that use it. Policy
-//! lives elsewhere.
+//! All of the unsafe code: system calls, and the memory that the kernel and C pass to
+//! `main`, behind safe interfaces. A type for each concept stands beside the calls that use
+//! it. There is no policy here.
 //!
 //! What nix wraps well is called through nix. These calls are bare, each for its reason:
 //!
@@ -11,9 +11,9 @@
 //! | `wait4`, `waitid` | nix loses a child that a real-time signal killed; musl's `rusage` is not the kernel's where `long` has 32 bits |
 //! | `ptrace(PTRACE_DETACH)` | nix takes no real-time signal |
 //! | `execve` | nix allocates to copy the arguments |
-//! | `pidfd_open`, `pidfd_send_signal`, `close_range`, `pwritev2` | nix has none for Linux |
+//! | `pidfd_open`, `pidfd_send_signal`, `close_range`, `pwritev2` | nix does not have it for Linux |
 //! | `getdents64` | nix's `Dir` allocates |
-//! | `prlimit64` | musl's `setrlimit` brings all that a program with threads needs, 4 KB of it |
+//! | `prlimit64` | musl's `setrlimit` synchronises threads, which is 4 KB of code |
 //! | `ioctl(TIOCNOTTY)`, `ioctl(TIOCSCTTY)`, `tcgetsid` | nix has none |
 //! | `getauxval` | nix has none |
 
