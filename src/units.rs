@@ -6,8 +6,8 @@ use std::fmt::{self, Display, Formatter};
 
 use crate::sys::time::Nanos;
 
-/// The value of decimal digits alone: no sign, no space. None where there are none, or
-/// anything else, or where it does not fit.
+/// The value of decimal digits alone: no sign, no space. None where there are no digits, or
+/// other characters, or the value does not fit.
 pub fn parse_u32(digits: &[u8]) -> Option<u32> {
     u32::try_from(parse_u64(digits)?).ok()
 }
@@ -24,7 +24,7 @@ pub fn parse_u64(digits: &[u8]) -> Option<u64> {
 }
 
 /// Reads a TIME: a decimal number with an optional `ms`, `s` (the default), `m` or `h`.
-/// What is below a nanosecond is cut off. None where it is no such number, or more than
+/// Fractions of a nanosecond are cut off. None where it is not such a number, or more than
 /// some 584 years.
 pub fn parse_duration(word: &[u8]) -> Option<Nanos> {
     let digit_or_point = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
