@@ -170,7 +170,7 @@ fn adopt_orphans(config: &Config, own_pid: Pid, log: &Log) {
         }
     } else if config.warn_of_orphans && !is_subreaper() {
         log.error(format_args!(
-            "neither PID 1 nor a child subreaper: zombie reaping won't work (use -s, set TINI_SUBREAPER, or run as PID 1)"
+            "neither PID 1 nor a child subreaper: orphans will not be reaped (use -s, set TINI_SUBREAPER, or run as PID 1)"
         ));
     }
 }
