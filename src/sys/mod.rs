@@ -10,6 +10,7 @@
 //! | `kill`, `sigaction`, `prctl(PR_SET_PDEATHSIG)` | nix takes no real-time signal |
 //! | `wait4`, `waitid` | nix loses a child that a real-time signal killed; musl's `rusage` is not the kernel's where `long` has 32 bits |
 //! | `ptrace(PTRACE_DETACH)` | nix takes no real-time signal |
+//! | `_Fork` | nix has none |
 //! | `execve` | nix allocates to copy the arguments |
 //! | `pidfd_open`, `pidfd_send_signal`, `close_range`, `pwritev2` | nix has none for Linux |
 //! | `getdents64` | nix's `Dir` allocates |
