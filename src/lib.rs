@@ -32,7 +32,7 @@ use nix::unistd::getpid;
 
 use cli::compat::Profile;
 use cli::options::InfoPage;
-use cli::{Mode, Settings};
+use cli::Mode;
 use diagnose::zombies;
 use log::{Escaped, Level, Log, Reason};
 use supervise::forward::INIT;
@@ -47,8 +47,9 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
     let mask = block_all_signals();
 
     let profile = Profile::of(arguments.get(0).unwrap_or_default().to_bytes());
-    let (settings, first) = match Settings::read(profile, arguments, environment) {
-        Ok(read) => read,
+    let mut settings = profile.defaults(environment);
+    let first = match settings.read(profile, arguments, environment) {
+        Ok(first) => first,
         Err(error) => {
             Log::new(Level::Error as u8).fatal(format_args!("{error}"));
             return EXIT_FAILED;

@@ -69,27 +69,27 @@ impl Default for Settings<'_> {
 
 impl Settings<'static> {
     /// Reads the options of the variable, then those of the command line. Returns the index
-    /// of the command's name, too.
+    /// of the command's name.
     pub fn read(
+        &mut self,
         profile: &Profile,
         arguments: Arguments,
         environment: Environment,
-    ) -> Result<(Self, usize), UsageError<'static>> {
-        let mut settings = profile.defaults(environment);
-        settings.read_variable(environment.get(OPTIONS_ENV).unwrap_or_default())?;
+    ) -> Result<usize, UsageError<'static>> {
+        self.read_variable(environment.get(OPTIONS_ENV).unwrap_or_default())?;
         let mut index = 0;
-        let end = settings.read_words(&mut || {
+        let end = self.read_words(&mut || {
             index += 1;
             arguments.get(index).map(CStr::to_bytes)
         })?;
         let first = if end == ParseEnd::Separator { index + 1 } else { index };
-        profile.finish(&mut settings);
-        match (settings.mode, arguments.get(first)) {
+        profile.finish(self);
+        match (self.mode, arguments.get(first)) {
             (Mode::Run, None) if arguments.get(1).is_none() => Err(UsageError::Nothing),
             (Mode::Run, None) => Err(UsageError::NoCommand),
             (mode, word) => match mode.option_without_command().zip(word) {
                 Some((option, word)) => Err(UsageError::Command { option, word: word.to_bytes() }),
-                None => Ok((settings, first)),
+                None => Ok(first),
             },
         }
     }
