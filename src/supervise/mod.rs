@@ -11,6 +11,8 @@ pub mod shutdown;
 pub mod spawn;
 mod supervisor;
 
+use std::fmt::Arguments;
+
 use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, getpid, getppid};
 
@@ -54,10 +56,7 @@ pub fn run(
         None => (Target::Pause { ended: false }, Job::none(own_pid), None),
         Some(command) => {
             let (spawned, job) = start(process, command, own_pid, config, log).map_err(|errno| {
-                log.fatal(format_args!("fork: {}", Reason(errno)));
-                if let Some(message) = &message {
-                    message.write(format_args!("fork: {}", Reason(errno)), log);
-                }
+                report_failure(format_args!("fork: {}", Reason(errno)), message.as_ref(), log);
                 EXIT_FAILED
             })?;
             (Target::Command(spawned.pid), job, Some((command, spawned)))
@@ -134,11 +133,7 @@ fn report_end(
     let (name, log) = (command.name().to_bytes(), supervisor.log);
     let message = message.filter(|_| config.is_failure(status.exit_code()));
     if let Some(failure) = spawned.exec_failure(status) {
-        log.fatal(format_args!("{}: {failure}", Escaped(name)));
-        if let Some(message) = message {
-            message.write(format_args!("{}: {failure}", Escaped(name)), log);
-        }
-        return;
+        return report_failure(format_args!("{}: {failure}", Escaped(name)), message, log);
     }
     let ending = Ending {
         name: base_name(name),
@@ -154,6 +149,15 @@ fn report_end(
     }
     if let Some(message) = message {
         message.write(format_args!("{ending}"), log);
+    }
+}
+
+/// Reports that the command could not be started, on standard error and in the termination
+/// message.
+fn report_failure(failure: Arguments, message: Option<&TerminationMessage>, log: &Log) {
+    log.fatal(failure);
+    if let Some(message) = message {
+        message.write(failure, log);
     }
 }
 
