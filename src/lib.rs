@@ -30,9 +30,9 @@ pub mod units;
 
 use nix::unistd::getpid;
 
+use cli::Mode;
 use cli::compat::Profile;
 use cli::options::InfoPage;
-use cli::Mode;
 use diagnose::zombies;
 use log::{Escaped, Level, Log, Reason};
 use supervise::forward::INIT;

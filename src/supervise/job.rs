@@ -363,7 +363,7 @@ impl Job {
     fn watch_command(&self) -> u8 {
         while getppid() == self.own_pid {
             sleep_ms(WATCH_INTERVAL_MS);
-            let state = Stat::read(self.command, &mut Stat::buffer()).map(|stat| stat.state);
+            let state = Stat::read(self.command).map(|stat| stat.state);
             if !matches!(state, Some(b'T' | b't')) {
                 let _ = kill(self.own_pid, Signal::CONT);
             }

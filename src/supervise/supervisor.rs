@@ -401,9 +401,8 @@ impl<'a> Supervisor<'a> {
             // Where no look is allowed, by a seccomp filter say, they are reaped without one.
             peeked => peeked.unwrap_or(None),
         };
-        let mut buffer = Stat::buffer();
         let stat = match peeked {
-            Some(pid) if running != peeked => Stat::read(pid, &mut buffer),
+            Some(pid) if running != peeked => Stat::read(pid),
             _ => None,
         };
         let Some((pid, status, usage)) = reap_with_usage(peeked, self.what_to_wait_for())? else {
