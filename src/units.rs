@@ -4,7 +4,12 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::sys::time::Nanos;
+/// A time in nanoseconds, which reaches for 584 years. Not `Duration`: its arithmetic
+/// can panic, and a compiler does not always see that it will not.
+pub type Nanos = u64;
+
+/// One second.
+pub const SECOND: Nanos = 1_000_000_000;
 
 /// The value of decimal digits alone: no sign, no space. None where there are none, or
 /// anything else, or where it does not fit.

@@ -15,8 +15,8 @@ use nix::unistd::Pid;
 use crate::log::Escaped;
 use crate::sys::fd::{open, read_directory, read_prefix};
 use crate::sys::path::PathBuffer;
-use crate::sys::time::{Nanos, nanos_per_tick, time_since_boot};
-use crate::units::{parse_u32, parse_u64, split_once, value_of};
+use crate::sys::time::{nanos_per_tick, time_since_boot};
+use crate::units::{Nanos, parse_u32, parse_u64, split_once, value_of};
 
 /// Whether /proc shows the PID namespace in which this process has this PID: in another
 /// one's, the numbers mean other processes.

@@ -13,7 +13,7 @@ use crate::diagnose::procfs::{Stat, for_each_process, shows_own_namespace};
 use crate::log::Reason;
 use crate::sys::pids::PidSet;
 use crate::sys::signal::{PidFd, Signal, kill, kill_everything};
-use crate::sys::time::Nanos;
+use crate::units::Nanos;
 
 /// Why a signal did not reach the processes that it was for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

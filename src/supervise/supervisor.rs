@@ -19,10 +19,11 @@ use crate::diagnose::procfs::Stat;
 use crate::log::{Log, Reason};
 use crate::sys::process::OwnProcess;
 use crate::sys::signal::{Signal, SignalInfo, kill, wait_for_signal};
-use crate::sys::time::{Nanos, monotonic_time, time_since_boot};
+use crate::sys::time::{monotonic_time, time_since_boot};
 use crate::sys::wait::{
     WaitFor, WaitStatus, detach_tracee, peek, reap, reap_blocking, reap_with_usage, take_stopped,
 };
+use crate::units::Nanos;
 
 /// What sexton lives for.
 #[derive(Clone, Copy, PartialEq, Eq)]

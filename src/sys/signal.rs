@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use signal_hook::low_level::signal_name;
 
 use super::fd::new_descriptor;
-use super::time::{Nanos, SECOND};
+use crate::units::{Nanos, SECOND, parse_u32};
 
 /// The first real-time signal that programs use. The kernel has 32 and 33 as well, which
 /// C libraries keep to themselves (`signal(7)`). What they then call SIGRTMIN is 34 with
@@ -113,9 +113,9 @@ impl Signal {
     }
 }
 
-/// The value of decimal digits alone, up to 255. (The standard library would take a sign.)
+/// The value of decimal digits alone, up to 255.
 fn small_number(digits: &str) -> Option<u8> {
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+    u8::try_from(parse_u32(digits.as_bytes())?).ok()
 }
 
 fn strip_prefix_ignoring_case<'a>(word: &'a str, prefix: &str) -> Option<&'a str> {
