@@ -119,7 +119,8 @@ impl Line {
         line
     }
 
-    fn without_end(text: Arguments) -> Self {
+    /// The text alone.
+    pub fn without_end(text: Arguments) -> Self {
         let mut line = Self { bytes: [0; Self::SIZE], length: 0 };
         let _ = line.write_fmt(text);
         line
@@ -130,7 +131,8 @@ impl Line {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    fn as_str(&self) -> &str {
+    /// The same as text.
+    pub fn as_str(&self) -> &str {
         str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
