@@ -50,21 +50,11 @@ struct Entry {
 }
 
 impl Entry {
-    fn add(&mut self, killed: u64, usage: Usage) {
-        self.count = self.count.saturating_add(1);
-        self.killed = self.killed.saturating_add(killed);
-        self.use_more(usage);
-    }
-
-    fn join(&mut self, other: &Self) {
+    fn add(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
         self.killed = self.killed.saturating_add(other.killed);
-        self.use_more(other.usage);
-    }
-
-    fn use_more(&mut self, usage: Usage) {
-        self.usage.cpu = self.usage.cpu.saturating_add(usage.cpu);
-        self.usage.max_rss = self.usage.max_rss.max(usage.max_rss);
+        self.usage.cpu = self.usage.cpu.saturating_add(other.usage.cpu);
+        self.usage.max_rss = self.usage.max_rss.max(other.usage.max_rss);
     }
 }
 
@@ -84,17 +74,15 @@ impl Report {
         let killed = u64::from(orphan.status.term_signal().is_some());
         let entry = self.entries.iter_mut().find(|entry| entry.count == 0 || entry.name == name);
         let entry = entry.unwrap_or(&mut self.others);
-        if entry.count == 0 {
-            entry.name = name;
-        }
-        entry.add(killed, orphan.usage);
+        entry.name = name;
+        entry.add(&Entry { name, count: 1, killed, usage: orphan.usage });
     }
 
     /// Prints the table, by falling count; it is used up.
     pub fn print(&mut self, log: &Log) {
         let mut total = Entry::default();
         for entry in self.entries.iter().chain([&self.others]) {
-            total.join(entry);
+            total.add(entry);
         }
         if total.count == 0 {
             log.print(format_args!("no orphans"));
