@@ -75,7 +75,8 @@ impl Log {
         self.write(message, Timeout::OneSecond);
     }
 
-    fn log(&self, level: Level, message: Arguments) {
+    /// Logs at a level.
+    pub fn log(&self, level: Level, message: Arguments) {
         if level as u8 <= self.verbosity {
             self.write(message, Timeout::None);
         }

@@ -18,7 +18,7 @@ use nix::unistd::{Pid, chdir, getpid, getppid};
 
 use crate::diagnose::orphans::Report;
 use crate::diagnose::termination::{Ending, TerminationMessage};
-use crate::log::{Escaped, Log, Reason};
+use crate::log::{Escaped, Level, Log, Reason};
 use crate::sys::fd::close_all_but_standard;
 use crate::sys::path::base_name;
 use crate::sys::process::{EXIT_FAILED, OwnProcess, become_subreaper, is_subreaper, set_parent_death_signal};
@@ -142,11 +142,8 @@ fn report_end(
         signal: supervisor.last_signal(),
         oom_kills: message.map_or(0, TerminationMessage::oom_kills),
     };
-    if status.term_signal().is_some() {
-        log.info(format_args!("{ending}"));
-    } else {
-        log.debug(format_args!("{ending}"));
-    }
+    let level = if status.term_signal().is_some() { Level::Info } else { Level::Debug };
+    log.log(level, format_args!("{ending}"));
     if let Some(message) = message {
         message.write(format_args!("{ending}"), log);
     }

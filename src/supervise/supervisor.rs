@@ -16,7 +16,7 @@ use super::shutdown::{Action, Event, Instant, Phase, State, is_stop_signal};
 use super::spawn::Spawned;
 use crate::diagnose::orphans::{Orphan, Report};
 use crate::diagnose::procfs::Stat;
-use crate::log::{Log, Reason};
+use crate::log::{Level, Log, Reason};
 use crate::sys::process::OwnProcess;
 use crate::sys::signal::{Signal, SignalInfo, kill, wait_for_signal};
 use crate::sys::time::{monotonic_time, time_since_boot};
@@ -418,11 +418,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn report_orphan(&self, orphan: &Orphan, report: Option<&mut Report>) {
-        if self.config.warn_on_reap {
-            self.log.print(format_args!("{orphan}"));
-        } else {
-            self.log.trace(format_args!("{orphan}"));
-        }
+        let level = if self.config.warn_on_reap { Level::Error } else { Level::Trace };
+        self.log.log(level, format_args!("{orphan}"));
         if let Some(report) = report {
             report.add(orphan);
         }
