@@ -51,7 +51,7 @@ impl<'a> Parser<'a, '_> {
     fn long_option(&mut self, word: &'a [u8]) -> Result<(), UsageError<'a>> {
         let (name, attached) = split_once(word, b'=');
         let spelled = Spelled { dashes: "--", name };
-        let wrong = |fault| UsageError::Option { in_variable: false, option: spelled, fault };
+        let wrong = |fault| UsageError::Option { option: spelled, fault };
         let option = find_long(name).ok_or_else(|| wrong(Fault::Unknown(nearest(name))))?;
         if let (Arity::Flag, Some(value)) = (option.arity, attached) {
             return Err(wrong(Fault::UnwantedValue(value)));
@@ -65,7 +65,7 @@ impl<'a> Parser<'a, '_> {
             && let Some((name, rest)) = bundle.split_at_checked(1)
         {
             let spelled = Spelled { dashes: "-", name };
-            let wrong = |fault| UsageError::Option { in_variable: false, option: spelled, fault };
+            let wrong = |fault| UsageError::Option { option: spelled, fault };
             let option = name.first().and_then(|letter| find_short(*letter));
             let option = option.ok_or_else(|| wrong(Fault::Unknown(None)))?;
             let (attached, next) = match (option.arity, rest) {
@@ -311,11 +311,11 @@ mod tests {
         assert_eq!(settings.read_variable(b"-h ls"), Ok(()));
         assert_eq!(settings.mode, Mode::Print(InfoPage::Help));
         for (value, text) in [
-            (&b"-v ls"[..], "SEXTON_OPTIONS: 'ls' is not an option"),
-            (b"-v -- -v", "SEXTON_OPTIONS: '--' is not an option"),
-            (b"-p", "SEXTON_OPTIONS: -p needs a value: SIG"),
-            (b"-q", "SEXTON_OPTIONS: -q: unknown option (see sexton --help)"),
-            (b"-e x\ty", "SEXTON_OPTIONS: -e: invalid exit code 'x' (0 to 255)"),
+            (&b"-v ls"[..], "'ls' is not an option"),
+            (b"-v -- -v", "'--' is not an option"),
+            (b"-p", "-p needs a value: SIG"),
+            (b"-q", "-q: unknown option (see sexton --help)"),
+            (b"-e x\ty", "-e: invalid exit code 'x' (0 to 255)"),
         ] {
             assert_eq!(Settings::default().read_variable(value).unwrap_err().to_string(), text);
         }
