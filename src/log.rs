@@ -204,7 +204,7 @@ pub struct Reason(pub Errno);
 impl Display for Reason {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let mut text: ErrorText = [0; size_of::<ErrorText>()];
-        f.write_str(error_text(self.0, &mut text))
+        Escaped(error_text(self.0, &mut text).to_bytes()).fmt(f)
     }
 }
 

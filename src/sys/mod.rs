@@ -35,10 +35,9 @@ use nix::errno::Errno;
 pub type ErrorText = [u8; 128];
 
 /// The C library's text for an error (`strerror(3)`).
-pub fn error_text(errno: Errno, buffer: &mut ErrorText) -> &str {
+pub fn error_text(errno: Errno, buffer: &mut ErrorText) -> &CStr {
     // SAFETY: the function writes no more than the buffer's length, a zero at the end
     // included.
     unsafe { libc::strerror_r(errno as i32, buffer.as_mut_ptr().cast(), buffer.len()) };
-    let text = CStr::from_bytes_until_nul(buffer).unwrap_or_default();
-    text.to_str().unwrap_or_default()
+    CStr::from_bytes_until_nul(buffer).unwrap_or_default()
 }
