@@ -7,7 +7,7 @@ use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
 
-use crate::log::{Escaped, Line, print_line};
+use crate::log::{Column, Escaped, print_line};
 use crate::supervise::forward::Scope;
 
 /// An option.
@@ -119,8 +119,7 @@ found, 126 found but not executable, 125 sexton failed or usage error.";
 pub(super) fn print_help() -> Result<(), Errno> {
     print_line(format_args!("{BEFORE_OPTIONS}"))?;
     for option in OPTIONS {
-        let usage = Line::without_end(format_args!("{}", Usage(option)));
-        print_line(format_args!("{:<HELP_COLUMN$}{}", usage.as_str(), option.help))?;
+        print_line(format_args!("{}{}", Column(Usage(option), HELP_COLUMN), option.help))?;
     }
     print_line(format_args!("{AFTER_OPTIONS}"))
 }

@@ -7,7 +7,7 @@ use std::fmt::{self, Display, Formatter};
 use nix::unistd::Pid;
 
 use super::procfs::{Process, ProgramName, Stat};
-use crate::log::{Escaped, Log};
+use crate::log::{Column, Escaped, Log};
 use crate::sys::wait::{Usage, WaitStatus};
 use crate::units::{Mebibytes, Seconds};
 
@@ -122,8 +122,9 @@ struct Row<'a> {
 impl Display for Row<'_> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let Entry { count, killed, usage, .. } = self.entry;
-        let (name, cpu, rss) = (Escaped(self.name), Seconds(usage.cpu), Mebibytes(usage.max_rss));
-        write!(f, "{name:<15}{count:>11}{killed:>9}{cpu:>14}{rss:>14}")
+        let name = Column(Escaped(self.name), 15);
+        let (cpu, rss) = (Seconds(usage.cpu), Mebibytes(usage.max_rss));
+        write!(f, "{name}{count:>11}{killed:>9}{cpu:>14}{rss:>14}")
     }
 }
 
