@@ -387,9 +387,6 @@ impl<'a> Supervisor<'a> {
     }
 
     /// The same, with a look at /proc before the process is reaped, as there is none after.
-    /// (Not inlined: the buffers would take a quarter of a page of the stack in the loop's
-    /// frame.)
-    #[inline(never)]
     fn reap_and_report(
         &self,
         running: Option<Pid>,
