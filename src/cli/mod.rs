@@ -11,7 +11,7 @@ use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
 
-use crate::log::{Escaped, Level, print_line};
+use crate::log::{Escaped, print_line};
 use crate::supervise::config::Config;
 use crate::sys::args::Arguments;
 use crate::sys::fd::write_to_stdout;
@@ -23,6 +23,7 @@ use parse::{NextWord, ParseEnd, Parser};
 pub const OPTIONS_ENV: &str = "SEXTON_OPTIONS";
 
 /// What the options ask for.
+#[derive(Default)]
 pub struct Settings<'a> {
     /// What to do.
     pub mode: Mode<'a>,
@@ -35,9 +36,10 @@ pub struct Settings<'a> {
 }
 
 /// What to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Mode<'a> {
     /// Run the command.
+    #[default]
     Run,
     /// `-P`: run none, and reap.
     Pause,
@@ -58,12 +60,6 @@ impl Mode<'_> {
             Self::Install(_) => Some("--install"),
             Self::Zombies(_) => Some("--zombies"),
         }
-    }
-}
-
-impl Default for Settings<'_> {
-    fn default() -> Self {
-        Self { mode: Mode::Run, config: Config::default(), mirror: false, verbosity: Level::Error as u8 }
     }
 }
 

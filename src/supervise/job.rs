@@ -39,9 +39,10 @@ use crate::sys::time::sleep_ms;
 use crate::sys::wait::{WaitStatus, reap_child};
 
 /// Which session and process group the command gets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Placement {
     /// Those that it would have had in sexton's place.
+    #[default]
     Auto,
     /// A session of its own.
     NewSession,
