@@ -32,7 +32,7 @@ use nix::unistd::getpid;
 
 use cli::compat::Profile;
 use cli::options::InfoPage;
-use cli::{Mode, Settings};
+use cli::{Mode, OPTIONS_ENV};
 use diagnose::zombies;
 use log::{Escaped, Level, Log, Reason};
 use supervise::forward::INIT;
@@ -47,13 +47,20 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
     let mask = block_all_signals();
 
     let profile = Profile::of(arguments.get(0).unwrap_or_default().to_bytes());
-    let (settings, first) = match Settings::read(profile, arguments, environment) {
-        Ok(read) => read,
+    let mut settings = profile.defaults(environment);
+    let log = Log::new(Level::Error as u8);
+    if let Err(error) = settings.read_variable(environment.get(OPTIONS_ENV).unwrap_or_default()) {
+        log.fatal(format_args!("{OPTIONS_ENV}: {error}"));
+        return EXIT_FAILED;
+    }
+    let first = match settings.read_arguments(arguments) {
+        Ok(first) => first,
         Err(error) => {
-            Log::new(Level::Error as u8).fatal(format_args!("{error}"));
+            log.fatal(format_args!("{error}"));
             return EXIT_FAILED;
         }
     };
+    profile.finish(&mut settings);
     let log = Log::new(settings.verbosity);
     let command = match settings.mode {
         Mode::Print(page) => return print(page, profile, &log),

@@ -74,7 +74,8 @@ impl Log {
         self.write(message, Timeout::OneSecond);
     }
 
-    fn log(&self, level: Level, message: Arguments) {
+    /// Logs at a level.
+    pub fn log(&self, level: Level, message: Arguments) {
         if level as u8 <= self.verbosity {
             self.write(message, Timeout::None);
         }
@@ -110,7 +111,8 @@ impl Line {
 
     /// The text, and the end of the line.
     pub fn of(text: Arguments) -> Self {
-        let mut line = Self::without_end(text);
+        let mut line = Self { bytes: [0; Self::SIZE], length: 0 };
+        let _ = line.write_fmt(text);
         if let Some(end) = line.bytes.get_mut(line.length) {
             *end = b'\n';
             line.length += 1;
@@ -118,19 +120,9 @@ impl Line {
         line
     }
 
-    fn without_end(text: Arguments) -> Self {
-        let mut line = Self { bytes: [0; Self::SIZE], length: 0 };
-        let _ = line.write_fmt(text);
-        line
-    }
-
     /// All of it.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
-    }
-
-    fn as_str(&self) -> &str {
-        str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 
@@ -157,31 +149,46 @@ pub struct Escaped<'a>(pub &'a [u8]);
 
 impl Escaped<'_> {
     const LONGEST: usize = 256;
-
-    fn write(&self, to: &mut dyn Write) -> fmt::Result {
-        let shown = self.0.get(..Self::LONGEST).unwrap_or(self.0);
-        for chunk in shown.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                if is_control(character) {
-                    write_hex(to, character.encode_utf8(&mut [0; 4]).as_bytes())?;
-                } else {
-                    to.write_char(character)?;
-                }
-            }
-            write_hex(to, chunk.invalid())?;
-        }
-        if shown.len() < self.0.len() { to.write_str("...") } else { Ok(()) }
-    }
 }
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        if f.width().is_none() {
-            return self.write(f);
+        let shown = self.0.get(..Self::LONGEST).unwrap_or(self.0);
+        for chunk in shown.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                if is_control(character) {
+                    write_hex(f, character.encode_utf8(&mut [0; 4]).as_bytes())?;
+                } else {
+                    f.write_char(character)?;
+                }
+            }
+            write_hex(f, chunk.invalid())?;
         }
-        let mut line = Line::without_end(format_args!(""));
-        let _ = self.write(&mut line);
-        f.pad(line.as_str())
+        if shown.len() < self.0.len() { f.write_str("...") } else { Ok(()) }
+    }
+}
+
+/// Text that fills a column, of at least this many characters.
+pub struct Column<T>(pub T, pub usize);
+
+impl<T: Display> Display for Column<T> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let mut counter = Counter { to: f, characters: 0 };
+        write!(counter, "{}", self.0)?;
+        (counter.characters..self.1).try_for_each(|_| f.write_char(' '))
+    }
+}
+
+/// Passes text on, and counts its characters.
+struct Counter<'a, 'b> {
+    to: &'a mut Formatter<'b>,
+    characters: usize,
+}
+
+impl Write for Counter<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.characters += text.chars().count();
+        self.to.write_str(text)
     }
 }
 
@@ -190,8 +197,8 @@ fn is_control(character: char) -> bool {
     matches!(character, '\0'..='\x1f' | '\x7f'..='\u{9f}')
 }
 
-fn write_hex(to: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(to, "\\x{byte:02x}"))
+fn write_hex(f: &mut Formatter, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
 }
 
 /// An error in the C library's words (`strerror(3)`).
@@ -200,7 +207,7 @@ pub struct Reason(pub Errno);
 impl Display for Reason {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let mut text: ErrorText = [0; size_of::<ErrorText>()];
-        f.write_str(error_text(self.0, &mut text))
+        Escaped(error_text(self.0, &mut text).to_bytes()).fmt(f)
     }
 }
 
@@ -237,7 +244,10 @@ mod tests {
 
     #[test]
     fn foreign_text_fills_a_column() {
-        assert_eq!(format!("[{:<5}][{:>4}]", Escaped(b"ab"), Escaped("ö\n".as_bytes())), "[ab   ][ö\\x0a]");
+        assert_eq!(
+            format!("[{}][{}]", Column(Escaped(b"ab"), 5), Column(Escaped("ö\n".as_bytes()), 6)),
+            "[ab   ][ö\\x0a ]"
+        );
     }
 
     #[test]
@@ -251,11 +261,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_full_line_still_ends(words in proptest::collection::vec(any::<Vec<u8>>(), 0..20)) {
-            let mut line = Line::without_end(format_args!(""));
-            for word in &words {
-                let _ = write!(line, "{}", Escaped(word));
-            }
-            let line = Line::of(format_args!("{}", line.as_str()));
+            let words: String = words.iter().map(|word| Escaped(word).to_string()).collect();
+            let line = Line::of(format_args!("{words}"));
             let newlines = line.as_bytes().iter().filter(|byte| **byte == b'\n').count();
             prop_assert!(line.as_bytes().ends_with(b"\n"));
             prop_assert_eq!(newlines, 1);

@@ -4,7 +4,12 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::sys::time::Nanos;
+/// A time in nanoseconds, which reaches for 584 years. Not `Duration`: its arithmetic
+/// can panic, and a compiler does not always see that it will not.
+pub type Nanos = u64;
+
+/// One second.
+pub const SECOND: Nanos = 1_000_000_000;
 
 /// The value of decimal digits alone: no sign, no space. None where there are no digits, or
 /// other characters, or the value does not fit.
@@ -53,8 +58,10 @@ pub fn parse_duration(word: &[u8]) -> Option<Nanos> {
 
 /// The part before the first `separator`, and the part behind it, if there is one.
 pub fn split_once(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
-    let mut parts = text.splitn(2, |byte| *byte == separator);
-    (parts.next().unwrap_or_default(), parts.next())
+    match text.iter().position(|byte| *byte == separator) {
+        Some(end) => (text.get(..end).unwrap_or_default(), text.get(end + 1..)),
+        None => (text, None),
+    }
 }
 
 /// The rest of the first line that begins with `key`.

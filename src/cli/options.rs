@@ -3,9 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt::{self, Display, Formatter};
+
 use nix::errno::Errno;
 
-use crate::log::print_line;
+use crate::log::{Column, Escaped, print_line};
 use crate::supervise::forward::Scope;
 
 /// An option.
@@ -117,20 +119,27 @@ found, 126 found but not executable, 125 sexton failed or usage error.";
 pub(super) fn print_help() -> Result<(), Errno> {
     print_line(format_args!("{BEFORE_OPTIONS}"))?;
     for option in OPTIONS {
-        let (dash, letter) = option.short.map_or((' ', ' '), |short| ('-', char::from(short)));
-        let comma = if option.short.is_some() { ',' } else { ' ' };
-        let (before, value, behind) = match option.arity {
-            Flag => ("", "", ""),
-            Required(value) => (" ", value, ""),
-            Optional(value) => ("[=", value, "]"),
-        };
-        let long = option.long;
-        let used = long.len() + before.len() + value.len() + behind.len();
-        let gap = HELP_COLUMN.saturating_sub("  -x, --".len() + used);
-        let help = option.help;
-        print_line(format_args!("  {dash}{letter}{comma} --{long}{before}{value}{behind}{:gap$}{help}", ""))?;
+        print_line(format_args!("{}{}", Column(Usage(option), HELP_COLUMN), option.help))?;
     }
     print_line(format_args!("{AFTER_OPTIONS}"))
+}
+
+/// An option as the help has it: `  -p, --parent-death-signal SIG`.
+struct Usage<'a>(&'a Opt);
+
+impl Display for Usage<'_> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self.0.short {
+            Some(letter) => write!(f, "  -{}, --", Escaped(&[letter]))?,
+            None => f.write_str("      --")?,
+        }
+        f.write_str(self.0.long)?;
+        match self.0.arity {
+            Flag => Ok(()),
+            Required(value) => write!(f, " {value}"),
+            Optional(value) => write!(f, "[={value}]"),
+        }
+    }
 }
 
 /// Where the descriptions begin.

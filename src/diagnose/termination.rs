@@ -13,9 +13,8 @@ use crate::log::{Escaped, Line, Log, Reason};
 use crate::sys::fd::{open, read_prefix};
 use crate::sys::path::LongPath;
 use crate::sys::signal::Signal;
-use crate::sys::time::Nanos;
 use crate::sys::wait::WaitStatus;
-use crate::units::{Seconds, parse_u64, split_once, value_of};
+use crate::units::{Nanos, Seconds, parse_u64, split_once, value_of};
 
 /// The file, and the count of out-of-memory kills at the start.
 pub struct TerminationMessage<'a> {

@@ -94,13 +94,13 @@ impl Verdict {
 }
 
 /// A verdict in words.
-struct Explanation<'a> {
+struct Explanation {
     verdict: Verdict,
     /// The process that holds the zombie.
-    holder: Process<'a>,
+    holder: Process,
 }
 
-impl Display for Explanation<'_> {
+impl Display for Explanation {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let holder = &self.holder;
         match self.verdict {
@@ -148,8 +148,7 @@ pub fn list() -> Result<u32, Failure> {
         if output.is_err() {
             return;
         }
-        let mut buffer = Stat::buffer();
-        let Some(zombie) = Stat::read(process, &mut buffer).filter(|stat| stat.state == b'Z') else { return };
+        let Some(zombie) = Stat::read(process).filter(|stat| stat.state == b'Z') else { return };
         wait_for_reaping(process, &zombie, &mut time_left);
         match report_zombie(process, &zombie) {
             Ok(true) => zombies = zombies.saturating_add(1),
@@ -165,10 +164,7 @@ pub fn list() -> Result<u32, Failure> {
 /// Gives a zombie's parent some time to reap it.
 fn wait_for_reaping(process: Pid, zombie: &Stat, time_left: &mut u16) {
     let mut waited = 0;
-    while waited < REAP_TIMEOUT_MS
-        && *time_left >= STEP_MS
-        && look_again(process, zombie, &mut Stat::buffer()).is_some()
-    {
+    while waited < REAP_TIMEOUT_MS && *time_left >= STEP_MS && look_again(process, zombie).is_some() {
         sleep_ms(STEP_MS);
         waited = waited.saturating_add(STEP_MS);
         *time_left = time_left.saturating_sub(STEP_MS);
@@ -176,17 +172,16 @@ fn wait_for_reaping(process: Pid, zombie: &Stat, time_left: &mut u16) {
 }
 
 /// The same process once more, unless its PID is another process's by now.
-fn look_again<'a>(process: Pid, before: &Stat, buffer: &'a mut [u8]) -> Option<Stat<'a>> {
-    Stat::read(process, buffer).filter(|stat| stat.started == before.started)
+fn look_again(process: Pid, before: &Stat) -> Option<Stat> {
+    Stat::read(process).filter(|stat| stat.started == before.started)
 }
 
 /// Prints a zombie's line; returns whether it is a fault.
 fn report_zombie(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
-    let (mut now, mut parents, mut tracers) = (Stat::buffer(), Stat::buffer(), Stat::buffer());
-    let now = look_again(process, zombie, &mut now);
+    let now = look_again(process, zombie);
     // The parent may have exited meanwhile, and left it to another one.
     let parent = now.map_or(zombie.parent, |now| now.parent);
-    let parent_stat = Stat::read(parent, &mut parents);
+    let parent_stat = Stat::read(parent);
     let observation = Observation {
         threads: zombie.threads,
         gone: now.is_none(),
@@ -197,7 +192,7 @@ fn report_zombie(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
     let verdict = observation.verdict();
     let parent = Process(parent, parent_stat);
     let holder = match verdict {
-        Verdict::Traced(tracer) => Process(tracer, Stat::read(tracer, &mut tracers)),
+        Verdict::Traced(tracer) => Process(tracer, Stat::read(tracer)),
         _ => parent,
     };
     print_line(format_args!(
@@ -210,7 +205,7 @@ fn report_zombie(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
 }
 
 fn print_summary(zombies: u32, processes: u32) -> Result<(), Errno> {
-    if Stat::read(INIT, &mut Stat::buffer()).is_none() {
+    if Stat::read(INIT).is_none() {
         print_line(format_args!(
             "some processes are hidden (/proc is mounted with hidepid): try again as root"
         ))?;
@@ -224,6 +219,7 @@ fn print_summary(zombies: u32, processes: u32) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::procfs::ProgramName;
     use super::*;
 
     #[test]
@@ -260,7 +256,8 @@ mod tests {
 
     #[test]
     fn a_verdict_names_the_holder() {
-        let stat = Stat { name: b"celery", state: b'S', parent: INIT, threads: 4, started: 0 };
+        let name = ProgramName::new(b"celery");
+        let stat = Stat { name, state: b'S', parent: INIT, threads: 4, started: 0 };
         let said = |verdict| {
             let holder = match verdict {
                 Verdict::Traced(tracer) => Process(tracer, None),

@@ -13,7 +13,7 @@ use crate::diagnose::procfs::{Stat, for_each_process, shows_own_namespace};
 use crate::log::Reason;
 use crate::sys::pids::PidSet;
 use crate::sys::signal::{PidFd, Signal, kill, kill_everything};
-use crate::sys::time::Nanos;
+use crate::units::Nanos;
 
 /// Why a signal did not reach the processes that it was for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,8 +81,7 @@ const PASSES: u8 = 8;
 /// Whether a process runs, and is a child of one of the family. A zombie receives nothing,
 /// and has no children.
 fn is_child(process: Pid, family: &PidSet) -> bool {
-    Stat::read(process, &mut Stat::buffer())
-        .is_some_and(|stat| stat.is_alive() && family.contains(stat.parent))
+    Stat::read(process).is_some_and(|stat| stat.is_alive() && family.contains(stat.parent))
 }
 
 /// Sends signals to a process if it is `meant`. Between that look and the signal it may
@@ -201,7 +200,7 @@ impl Roots {
 /// Whether a process is a root that an earlier request did not reach: its parent is
 /// sexton, or lies outside of the PID namespace (`docker exec`).
 fn is_root(process: Pid, own_pid: Pid, earlier: Option<&EarlierRequest>) -> bool {
-    Stat::read(process, &mut Stat::buffer()).is_some_and(|stat| {
+    Stat::read(process).is_some_and(|stat| {
         let outside = own_pid == INIT && stat.parent.as_raw() == 0;
         stat.is_alive()
             && (stat.parent == own_pid || outside)

@@ -14,11 +14,12 @@ use crate::units::split_once;
 pub const INIT: Pid = Pid::from_raw(1);
 
 /// Which processes get the signals.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Scope {
     /// The command alone.
     Command,
     /// The command's process group.
+    #[default]
     Group,
     /// As PID 1 all of the namespace, else every descendant.
     Everything,

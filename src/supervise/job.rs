@@ -39,9 +39,10 @@ use crate::sys::time::sleep_ms;
 use crate::sys::wait::{WaitStatus, reap_child};
 
 /// Which session and process group the command gets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Placement {
     /// Those that it would have in sexton's place.
+    #[default]
     Auto,
     /// A session of its own.
     NewSession,
@@ -366,7 +367,7 @@ impl Job {
     fn watch_command(&self) -> u8 {
         while getppid() == self.own_pid {
             sleep_ms(WATCH_INTERVAL_MS);
-            let state = Stat::read(self.command, &mut Stat::buffer()).map(|stat| stat.state);
+            let state = Stat::read(self.command).map(|stat| stat.state);
             if !matches!(state, Some(b'T' | b't')) {
                 let _ = kill(self.own_pid, Signal::CONT);
             }

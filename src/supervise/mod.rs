@@ -11,12 +11,14 @@ pub mod shutdown;
 pub mod spawn;
 mod supervisor;
 
+use std::fmt::Arguments;
+
 use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, getpid, getppid};
 
 use crate::diagnose::orphans::Report;
 use crate::diagnose::termination::{Ending, TerminationMessage};
-use crate::log::{Escaped, Log, Reason};
+use crate::log::{Escaped, Level, Log, Reason};
 use crate::sys::fd::close_all_but_standard;
 use crate::sys::path::base_name;
 use crate::sys::process::{EXIT_FAILED, OwnProcess, become_subreaper, is_subreaper, set_parent_death_signal};
@@ -54,10 +56,7 @@ pub fn run(
         None => (Target::Pause { ended: false }, Job::none(own_pid), None),
         Some(command) => {
             let (spawned, job) = start(process, command, own_pid, config, log).map_err(|errno| {
-                log.fatal(format_args!("fork: {}", Reason(errno)));
-                if let Some(message) = &message {
-                    message.write(format_args!("fork: {}", Reason(errno)), log);
-                }
+                report_failure(format_args!("fork: {}", Reason(errno)), message.as_ref(), log);
                 EXIT_FAILED
             })?;
             (Target::Command(spawned.pid), job, Some((command, spawned)))
@@ -134,11 +133,7 @@ fn report_end(
     let (name, log) = (command.name().to_bytes(), supervisor.log);
     let message = message.filter(|_| config.is_failure(status.exit_code()));
     if let Some(failure) = spawned.exec_failure(status) {
-        log.fatal(format_args!("{}: {failure}", Escaped(name)));
-        if let Some(message) = message {
-            message.write(format_args!("{}: {failure}", Escaped(name)), log);
-        }
-        return;
+        return report_failure(format_args!("{}: {failure}", Escaped(name)), message, log);
     }
     let ending = Ending {
         name: base_name(name),
@@ -147,13 +142,19 @@ fn report_end(
         signal: supervisor.last_signal(),
         oom_kills: message.map_or(0, TerminationMessage::oom_kills),
     };
-    if status.term_signal().is_some() {
-        log.info(format_args!("{ending}"));
-    } else {
-        log.debug(format_args!("{ending}"));
-    }
+    let level = if status.term_signal().is_some() { Level::Info } else { Level::Debug };
+    log.log(level, format_args!("{ending}"));
     if let Some(message) = message {
         message.write(format_args!("{ending}"), log);
+    }
+}
+
+/// Reports that the command could not be started, on standard error and in the termination
+/// message.
+fn report_failure(failure: Arguments, message: Option<&TerminationMessage>, log: &Log) {
+    log.fatal(failure);
+    if let Some(message) = message {
+        message.write(failure, log);
     }
 }
 

@@ -11,7 +11,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::sys::signal::Signal;
-use crate::sys::time::{Nanos, SECOND};
+use crate::units::{Nanos, SECOND};
 
 /// A time on the monotonic clock (`CLOCK_MONOTONIC` in `clock_gettime(2)`): it goes on
 /// while sexton is stopped, and stands still while the machine is suspended.

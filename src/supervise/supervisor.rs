@@ -16,13 +16,14 @@ use super::shutdown::{Action, Event, Instant, Phase, State, is_stop_signal};
 use super::spawn::Spawned;
 use crate::diagnose::orphans::{Orphan, Report};
 use crate::diagnose::procfs::Stat;
-use crate::log::{Log, Reason};
+use crate::log::{Level, Log, Reason};
 use crate::sys::process::OwnProcess;
 use crate::sys::signal::{Signal, SignalInfo, kill, wait_for_signal};
-use crate::sys::time::{Nanos, monotonic_time, time_since_boot};
+use crate::sys::time::{monotonic_time, time_since_boot};
 use crate::sys::wait::{
     WaitFor, WaitStatus, detach_tracee, peek, reap, reap_blocking, reap_with_usage, take_stopped,
 };
+use crate::units::Nanos;
 
 /// What sexton supervises.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -387,9 +388,6 @@ impl<'a> Supervisor<'a> {
     }
 
     /// The same, with a look at /proc before the process is reaped, as there is none after.
-    /// (Not inlined: the buffers would take a quarter of a page of the stack in the loop's
-    /// frame.)
-    #[inline(never)]
     fn reap_and_report(
         &self,
         running: Option<Pid>,
@@ -403,9 +401,8 @@ impl<'a> Supervisor<'a> {
             // without a look.
             peeked => peeked.unwrap_or(None),
         };
-        let mut buffer = Stat::buffer();
         let stat = match peeked {
-            Some(pid) if running != peeked => Stat::read(pid, &mut buffer),
+            Some(pid) if running != peeked => Stat::read(pid),
             _ => None,
         };
         let Some((pid, status, usage)) = reap_with_usage(peeked, self.what_to_wait_for())? else {
@@ -420,11 +417,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn report_orphan(&self, orphan: &Orphan, report: Option<&mut Report>) {
-        if self.config.warn_on_reap {
-            self.log.print(format_args!("{orphan}"));
-        } else {
-            self.log.trace(format_args!("{orphan}"));
-        }
+        let level = if self.config.warn_on_reap { Level::Error } else { Level::Trace };
+        self.log.log(level, format_args!("{orphan}"));
         if let Some(report) = report {
             report.add(orphan);
         }

@@ -10,6 +10,7 @@
 //! | `kill`, `sigaction`, `prctl(PR_SET_PDEATHSIG)` | nix takes no real-time signal |
 //! | `wait4`, `waitid` | nix loses a child that a real-time signal killed; musl's `rusage` is not the kernel's where `long` has 32 bits |
 //! | `ptrace(PTRACE_DETACH)` | nix takes no real-time signal |
+//! | `_Fork` | nix has none |
 //! | `execve` | nix allocates to copy the arguments |
 //! | `pidfd_open`, `pidfd_send_signal`, `close_range`, `pwritev2` | nix does not have it for Linux |
 //! | `getdents64` | nix's `Dir` allocates |
@@ -34,10 +35,9 @@ use nix::errno::Errno;
 pub type ErrorText = [u8; 128];
 
 /// The C library's text for an error (`strerror(3)`).
-pub fn error_text(errno: Errno, buffer: &mut ErrorText) -> &str {
+pub fn error_text(errno: Errno, buffer: &mut ErrorText) -> &CStr {
     // SAFETY: the function writes no more than the buffer's length, a zero at the end
     // included.
     unsafe { libc::strerror_r(errno as i32, buffer.as_mut_ptr().cast(), buffer.len()) };
-    let text = CStr::from_bytes_until_nul(buffer).unwrap_or_default();
-    text.to_str().unwrap_or_default()
+    CStr::from_bytes_until_nul(buffer).unwrap_or_default()
 }

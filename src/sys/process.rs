@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::prctl;
-use nix::unistd::{ForkResult, Pid};
+use nix::unistd::Pid;
 
 use super::args::{Arguments, Environment};
 use super::signal::{Signal, SignalSet, kill, set_disposition, unblock};
@@ -39,12 +39,19 @@ pub const EXIT_FAILED: u8 = 125;
 
 /// Starts a child that runs `child` in a copy of this process's memory, and exits with the
 /// code that it returns (`fork(2)`).
+///
+/// By `_Fork`, which may be called in a signal handler, as it does nothing but fork
+/// (POSIX.1-2024): `fork` would first take all locks of the C library, its allocator's and
+/// standard streams' too, on behalf of threads that this process does not have.
 pub fn fork(_: &OwnProcess, child: impl FnOnce() -> u8) -> Result<Pid, Errno> {
+    unsafe extern "C" {
+        fn _Fork() -> libc::pid_t;
+    }
     // SAFETY: there is one thread, so the child cannot inherit a lock that another one
     // holds.
-    match unsafe { nix::unistd::fork() }? {
-        ForkResult::Parent { child } => Ok(child),
-        ForkResult::Child => exit(child()),
+    match Errno::result(unsafe { _Fork() })? {
+        0 => exit(child()),
+        pid => Ok(Pid::from_raw(pid)),
     }
 }
 

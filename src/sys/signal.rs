@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use signal_hook::low_level::signal_name;
 
 use super::fd::new_descriptor;
-use super::time::{Nanos, SECOND};
+use crate::units::{Nanos, SECOND, parse_u32};
 
 /// The first real-time signal that programs use. The kernel has 32 and 33 as well, which
 /// C libraries keep to themselves (`signal(7)`). What they then call SIGRTMIN is 34 with
@@ -79,24 +79,24 @@ impl Signal {
     /// in any case (`TERM`, `sigterm`), or one relative to the real-time range
     /// (`RTMIN+3`, `RTMAX-1`).
     pub fn parse(word: &[u8]) -> Option<Self> {
-        let word = str::from_utf8(word).ok()?;
         if let Some(number) = small_number(word) {
             return Self::new(c_int::from(number));
         }
-        let name = strip_prefix_ignoring_case(word, "SIG").unwrap_or(word);
-        if let Some(offset) = strip_prefix_ignoring_case(name, "RTMIN") {
-            return Self::real_time(RTMIN, offset, "+");
+        let name = strip_prefix_ignoring_case(word, b"SIG").unwrap_or(word);
+        if let Some(offset) = strip_prefix_ignoring_case(name, b"RTMIN") {
+            return Self::real_time(RTMIN, offset, b"+");
         }
-        if let Some(offset) = strip_prefix_ignoring_case(name, "RTMAX") {
-            return Self::real_time(RTMAX, offset, "-");
+        if let Some(offset) = strip_prefix_ignoring_case(name, b"RTMAX") {
+            return Self::real_time(RTMAX, offset, b"-");
         }
-        let alias = ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name));
-        let named = |signal: &Self| signal.name().is_some_and(|known| known.eq_ignore_ascii_case(name));
+        let is_it = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);
+        let alias = ALIASES.iter().find(|(alias, _)| is_it(alias));
+        let named = |signal: &Self| signal.name().is_some_and(is_it);
         alias.map(|(_, signal)| *signal).or_else(|| (1..RTMIN).map(Self).find(named))
     }
 
     /// RTMIN plus, or RTMAX minus, a number; within the range.
-    fn real_time(end: u8, offset: &str, direction: &str) -> Option<Self> {
+    fn real_time(end: u8, offset: &[u8], direction: &[u8]) -> Option<Self> {
         let distance = if offset.is_empty() { 0 } else { small_number(offset.strip_prefix(direction)?)? };
         let number = if end == RTMIN { end.checked_add(distance)? } else { end.checked_sub(distance)? };
         (RTMIN..=RTMAX).contains(&number).then_some(Self(number))
@@ -113,12 +113,12 @@ impl Signal {
     }
 }
 
-/// The value of decimal digits alone, up to 255. (The standard library would take a sign.)
-fn small_number(digits: &str) -> Option<u8> {
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+/// The value of decimal digits alone, up to 255.
+fn small_number(digits: &[u8]) -> Option<u8> {
+    u8::try_from(parse_u32(digits)?).ok()
 }
 
-fn strip_prefix_ignoring_case<'a>(word: &'a str, prefix: &str) -> Option<&'a str> {
+fn strip_prefix_ignoring_case<'a>(word: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = word.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)
 }

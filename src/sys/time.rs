@@ -3,12 +3,7 @@
 use nix::poll::{PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 
-/// A time in nanoseconds, which reaches for 584 years. Not `Duration`: its arithmetic can
-/// panic, and the compiler does not always see that it cannot.
-pub type Nanos = u64;
-
-/// One second.
-pub const SECOND: Nanos = 1_000_000_000;
+use crate::units::{Nanos, SECOND};
 
 /// The time on a clock that is never set (`CLOCK_MONOTONIC` in `clock_gettime(2)`).
 pub fn monotonic_time() -> Nanos {

@@ -10,7 +10,8 @@ use nix::unistd::Pid;
 
 use super::process::EXIT_FAILED;
 use super::signal::Signal;
-use super::time::{Nanos, nanos};
+use super::time::nanos;
+use crate::units::Nanos;
 
 /// A wait status as the kernel gives it (`wait(2)`): an integer with questions.
 ///
