@@ -76,10 +76,11 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
     };
     let code = match supervise::run(process, command.as_ref(), &settings.config, &log) {
         Ok(outcome) => {
-            let code = outcome.status.exit_code();
+            let code = outcome.exit_code();
             if (settings.mirror || outcome.interrupted)
                 && getpid() != INIT
                 && !settings.config.remapped.contains(code)
+                && code == outcome.status.exit_code()
                 && let Some(signal) = outcome.status.term_signal()
             {
                 die_of(signal);

@@ -95,8 +95,15 @@ impl Profile {
 
     /// Completes the settings when the options have been read.
     pub fn finish(&self, settings: &mut Settings) {
+        let config = &mut settings.config;
         // A process that is waited for must become a child of ours.
-        settings.config.adopt |= settings.config.stop_policy.waits_for_others();
+        config.adopt |= config.stop_policy.waits_for_others();
+        // TERM is rewritten as if it had arrived; but to drop that is to drop no time limit.
+        if let (Some(timeout), Some(signal)) =
+            (&mut config.stop_policy.timeout, config.rewrites.apply(Signal::TERM))
+        {
+            timeout.signal = signal;
+        }
         (self.finish)(settings);
     }
 }
@@ -124,7 +131,7 @@ fn read_dumb_init_environment(settings: &mut Settings, environment: Environment)
 
 /// dumb-init's command leads a session, or with `-c` stays in dumb-init's process group.
 /// TSTP, TTIN and TTOU suspend dumb-init, too. When the command has exited its group gets
-/// TERM.
+/// TERM, unless an option says what the remaining processes get.
 fn take_dumb_init_quirks(settings: &mut Settings) {
     let config = &mut settings.config;
     config.suspend_on_stop_signals = true;
@@ -133,7 +140,7 @@ fn take_dumb_init_quirks(settings: &mut Settings) {
         return;
     }
     config.placement = Placement::NewSession;
-    config.terminate_group = true;
+    config.terminate_group = !config.stop_policy.waits_for_others();
     // A session of its own is an orphaned group, which the terminal's stop signals do not
     // stop. STOP does.
     for signal in [Signal::TSTP, Signal::TTIN, Signal::TTOU] {
@@ -185,6 +192,28 @@ mod tests {
         assert_eq!((config.placement, config.terminate_group), (Placement::NewSession, true));
         let config = finished("dumb-init", &["-c"]).config;
         assert_eq!((config.placement, config.terminate_group), (Placement::SharedGroup, false));
+    }
+
+    /// With both, a process of the group would get TERM twice.
+    #[test]
+    fn a_policy_for_other_processes_goes_before_dumb_inits() {
+        for (options, terminates) in [(&[][..], true), (&["-k9"], true), (&["-t9"], false), (&["-a"], false)]
+        {
+            assert_eq!(finished("dumb-init", options).config.terminate_group, terminates, "{options:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_limit_forwards_what_a_rule_has_for_term() {
+        for (options, forwarded) in [
+            (&["-x9"][..], Signal::TERM),
+            (&["-x9", "-rTERM:QUIT"], Signal::QUIT),
+            (&["-rTERM:INT", "-x9"], Signal::INT),
+            (&["-x9", "-rTERM:0"], Signal::TERM),
+        ] {
+            let timeout = finished("sexton", options).config.stop_policy.timeout;
+            assert_eq!(timeout.map(|timeout| timeout.signal), Some(forwarded), "{options:?}");
+        }
     }
 
     #[test]

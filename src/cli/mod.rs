@@ -75,6 +75,9 @@ impl Settings<'static> {
         match (self.mode, arguments.get(first)) {
             (Mode::Run, None) if arguments.get(1).is_none() => Err(UsageError::Nothing),
             (Mode::Run, None) => Err(UsageError::NoCommand),
+            (Mode::Pause, None) if self.config.stop_policy.timeout.is_some() => {
+                Err(UsageError::TimeoutOfPause)
+            }
             (mode, word) => match mode.option_without_command().zip(word) {
                 Some((option, word)) => Err(UsageError::Command { option, word: word.to_bytes() }),
                 None => Ok(first),
@@ -131,6 +134,8 @@ pub enum UsageError<'a> {
         /// The command's name.
         word: &'a [u8],
     },
+    /// A time limit, and no command that it is for.
+    TimeoutOfPause,
     /// In the variable, a word that is not an option.
     NotAnOption(&'a [u8]),
     /// An option that is wrong.
@@ -172,6 +177,7 @@ impl Display for UsageError<'_> {
             Self::Command { option, word } => {
                 write!(f, "{option} takes no command (got '{}')", Escaped(word))
             }
+            Self::TimeoutOfPause => f.write_str("--timeout needs a command, and --pause runs none"),
             Self::NotAnOption(word) => write!(f, "'{}' is not an option", Escaped(word)),
             Self::Option { option, fault } => write!(f, "{option}{fault}"),
         }

@@ -4,6 +4,7 @@
 
 use super::options::{Arity, Opt, OptionId, find_long, find_short, nearest};
 use super::{Fault, Mode, Settings, Spelled, UsageError};
+use crate::supervise::shutdown::Timeout;
 use crate::sys::signal::Signal;
 use crate::units::{parse_duration, parse_u32, split_once};
 
@@ -108,6 +109,17 @@ impl<'a> Parser<'a, '_> {
             }
             OptionId::Delay => config.stop_policy.delay = duration()?,
             OptionId::KillAfter => config.stop_policy.kill_after = Some(duration()?),
+            OptionId::StopSignal => match signal()? {
+                Signal::KILL | Signal::STOP | Signal::CHLD => {
+                    return Err(("stop signal", "KILL, STOP and CHLD are never forwarded"));
+                }
+                signal => config.stop_signals.choose(signal),
+            },
+            OptionId::Timeout => {
+                // 0 is no limit, as for timeout(1).
+                let after = Some(duration()?).filter(|after| *after > 0);
+                config.stop_policy.timeout = after.map(|after| Timeout { after, signal: Signal::TERM });
+            }
             OptionId::Grace => config.stop_policy.grace = Some(duration()?),
             OptionId::WaitAll => config.stop_policy.wait_all = true,
             OptionId::Pause => *mode = Mode::Pause,
@@ -216,9 +228,36 @@ mod tests {
             kill_after: Some(1_500_000_000),
             grace: Some(120_000_000_000),
             wait_all: true,
+            timeout: None,
         };
         assert_eq!(settings.config.stop_policy, policy);
         assert_eq!(accepted(&["-t0"]).0.config.stop_policy.grace, Some(0));
+    }
+
+    #[test]
+    fn a_time_limit_of_zero_is_none() {
+        let limit = |words: &'static [&str]| accepted(words).0.config.stop_policy.timeout;
+        assert_eq!(limit(&["-x", "1.5", "x"]), Some(Timeout { after: 1_500_000_000, signal: Signal::TERM }));
+        assert_eq!(limit(&["--timeout=2m"]).map(|timeout| timeout.after), Some(120_000_000_000));
+        for words in [&["-x0"][..], &["-x5", "--timeout", "0ms"], &["-v"]] {
+            assert_eq!(limit(words), None, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn chosen_stop_signals_take_the_place_of_the_default() {
+        let asks = |words: &'static [&str], name: &str| {
+            accepted(words).0.config.stop_signals.ask_by(signal(name), signal(name))
+        };
+        for (words, yes, no) in [
+            (&[][..], &["TERM", "INT"][..], &["QUIT", "HUP", "WINCH"][..]),
+            (&["--stop-signal", "QUIT"], &["QUIT"], &["TERM", "INT"]),
+            (&["--stop-signal=TERM", "--stop-signal=RTMIN+3"], &["TERM", "37"], &["INT", "QUIT"]),
+        ] {
+            for name in yes.iter().chain(no) {
+                assert_eq!(asks(words, name), yes.contains(name), "{words:?} {name}");
+            }
+        }
     }
 
     #[test]
@@ -285,6 +324,13 @@ mod tests {
             (&["-k", "-1", "x"], &format!("-k: invalid duration '-1' {TIMES}")),
             (&["--grace=soon", "x"], &format!("--grace: invalid duration 'soon' {TIMES}")),
             (&["-d99999999999h", "x"], &format!("-d: invalid duration '99999999999h' {TIMES}")),
+            (&["-x", "soon", "x"], &format!("-x: invalid duration 'soon' {TIMES}")),
+            (&["--timeout"], "--timeout needs a value: TIME"),
+            (&["--stop-signal=FOO", "x"], &format!("--stop-signal: invalid signal 'FOO' {SIGNALS}")),
+            (
+                &["--stop-signal", "kill", "x"],
+                "--stop-signal: invalid stop signal 'kill' (KILL, STOP and CHLD are never forwarded)",
+            ),
             (&["-T=log", "x"], "-T: invalid path 'log' (it must be absolute)"),
             (&["--termination-log=", "x"], "--termination-log: invalid path '' (it must be absolute)"),
             (&["-z=many"], "-z: invalid count 'many' (a whole number)"),

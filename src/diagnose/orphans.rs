@@ -137,6 +137,7 @@ mod tests {
             name: ProgramName::new(name.as_bytes()),
             state: b'Z',
             parent: Pid::from_raw(1),
+            is_kernel_thread: false,
             threads: 1,
             started: crate::sys::time::time_since_boot().saturating_sub(81_200_000_000),
         };

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, read};
 
 use crate::log::Escaped;
 use crate::sys::fd::{open, read_directory, read_prefix};
@@ -40,6 +40,8 @@ pub struct Stat {
     pub state: u8,
     /// The parent; PID 0 where it is outside of the PID namespace.
     pub parent: Pid,
+    /// Whether it is a thread of the kernel's. On a machine, PID 2 is one whose parent is 0.
+    pub is_kernel_thread: bool,
     /// How many threads it has, a main thread that has ended included.
     pub threads: u32,
     /// When it started, on the clock of [`time_since_boot`].
@@ -63,13 +65,15 @@ impl Stat {
         let mut fields = stat.get(close..)?.split(|byte| *byte == b' ');
         let state = *fields.nth(1)?.first()?;
         let parent = i32::try_from(parse_u32(fields.next()?)?).ok()?;
-        // The 20th field of all, and the 22nd.
-        let threads = fields.nth(15).and_then(parse_u32).unwrap_or(0);
+        // The 9th field of all, the 20th, and the 22nd.
+        let flags = fields.nth(4).and_then(parse_u32).unwrap_or(0);
+        let threads = fields.nth(10).and_then(parse_u32).unwrap_or(0);
         let ticks = fields.nth(1).and_then(parse_u64).unwrap_or(0);
         Some(Self {
             name: ProgramName::new(stat.get(open + 1..close)?),
             state,
             parent: Pid::from_raw(parent),
+            is_kernel_thread: flags & PF_KTHREAD > 0,
             threads,
             started: ticks.saturating_mul(nanos_per_tick()),
         })
@@ -107,6 +111,8 @@ impl ProgramName {
         split_once(&self.0, 0).0
     }
 }
+/// What the kernel's `sched.h` calls this flag of a task.
+const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// A process as it is printed: by PID and, where it is known, name.
 #[derive(Clone, Copy)]
@@ -137,6 +143,25 @@ pub fn tracer(process: Pid) -> Option<Pid> {
     let tracer = value_of(status, b"TracerPid:\t")?;
     let pid = i32::try_from(parse_u32(tracer)?).ok()?;
     (pid > 0).then_some(Pid::from_raw(pid))
+}
+
+/// Calls `f` with every child of this process. Returns whether there is any: a kernel built
+/// without these lists (CONFIG_PROC_CHILDREN) shows none. While children exit, others may be
+/// left out (`proc_pid_task(5)`).
+pub fn for_each_child(f: &mut dyn FnMut(Pid)) -> bool {
+    let Ok(file) = open(c"/proc/thread-self/children", OFlag::O_RDONLY, 0) else { return false };
+    let mut buffer = [0; 4096];
+    let mut found = false;
+    // The kernel hands out whole numbers, no more of them at once than fill a page.
+    while let Ok(length @ 1..) = read(&file, &mut buffer) {
+        for number in buffer.get(..length).unwrap_or_default().split(|byte| *byte == b' ') {
+            if let Some(Ok(process)) = parse_u32(number).map(i32::try_from) {
+                f(Pid::from_raw(process));
+                found = true;
+            }
+        }
+    }
+    found
 }
 
 /// Calls `f` with every process, in the order of their PIDs.
@@ -171,6 +196,26 @@ fn split_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_kernel_thread_is_known_by_its_flag() {
+        let kthreadd = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 12";
+        let exec = b"2 (sh) S 0 0 0 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 12";
+        assert!(Stat::parse(kthreadd).unwrap().is_kernel_thread);
+        assert!(!Stat::parse(exec).unwrap().is_kernel_thread);
+    }
+
+    #[test]
+    fn children_are_those_of_this_thread_or_none() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_raw(child.id() as i32);
+        let mut listed = false;
+        // A kernel may have no such lists.
+        assert_eq!(for_each_child(&mut |process| listed |= process == pid), listed);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!for_each_child(&mut |process| assert_ne!(process, pid)));
+    }
 
     #[test]
     fn fields_are_counted_from_the_last_parenthesis() {

@@ -68,6 +68,8 @@ pub struct Ending<'a> {
     pub pid: Pid,
     /// How it ended.
     pub status: WaitStatus,
+    /// The time limit, where it was still running when that ran out.
+    pub timed_out_after: Option<Nanos>,
     /// The last signal that it was sent, and how long before that.
     pub signal: Option<(Signal, Nanos)>,
     /// How many processes were killed because memory ran out.
@@ -77,7 +79,11 @@ pub struct Ending<'a> {
 impl Display for Ending<'_> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let was = if self.status.term_signal().is_some() { "was " } else { "" };
-        write!(f, "{} (pid {}) {was}{}", Escaped(self.name), self.pid, self.status)?;
+        write!(f, "{} (pid {}) ", Escaped(self.name), self.pid)?;
+        if let Some(limit) = self.timed_out_after {
+            write!(f, "timed out after {} and ", Seconds(limit))?;
+        }
+        write!(f, "{was}{}", self.status)?;
         if let Some((signal, ago)) = self.signal {
             write!(f, " {} after {signal}", Seconds(ago))?;
         }
@@ -139,10 +145,20 @@ mod tests {
     use super::*;
 
     fn ending(status: i32, signal: Option<(Signal, Nanos)>, oom_kills: u64) -> String {
+        ending_after(None, status, signal, oom_kills)
+    }
+
+    fn ending_after(
+        timed_out_after: Option<Nanos>,
+        status: i32,
+        signal: Option<(Signal, Nanos)>,
+        oom_kills: u64,
+    ) -> String {
         Ending {
             name: b"celery",
             pid: Pid::from_raw(7),
             status: WaitStatus::from_raw(status),
+            timed_out_after,
             signal,
             oom_kills,
         }
@@ -159,6 +175,14 @@ mod tests {
         assert_eq!(
             ending(9, None, 2),
             "celery (pid 7) was killed by SIGKILL; 2 OOM kills in its cgroup since start"
+        );
+        assert_eq!(
+            ending_after(Some(5_000_000_000), 0, Some((Signal::TERM, 100_000_000)), 0),
+            "celery (pid 7) timed out after 5.0 s and exited with 0 0.1 s after SIGTERM"
+        );
+        assert_eq!(
+            ending_after(Some(5_000_000_000), 9, Some((Signal::TERM, 2_000_000_000)), 0),
+            "celery (pid 7) timed out after 5.0 s and was killed by SIGKILL 2.0 s after SIGTERM"
         );
     }
 

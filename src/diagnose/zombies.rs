@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn a_verdict_names_the_holder() {
         let name = ProgramName::new(b"celery");
-        let stat = Stat { name, state: b'S', parent: INIT, threads: 4, started: 0 };
+        let stat = Stat { name, state: b'S', parent: INIT, is_kernel_thread: false, threads: 4, started: 0 };
         let said = |verdict| {
             let holder = match verdict {
                 Verdict::Traced(tracer) => Process(tracer, None),

@@ -4,7 +4,7 @@
 
 use super::forward::{Rewrites, Scope};
 use super::job::Placement;
-use super::shutdown::StopPolicy;
+use super::shutdown::{StopPolicy, StopSignals};
 use crate::sys::signal::Signal;
 
 /// How to supervise.
@@ -14,7 +14,9 @@ pub struct Config<'a> {
     pub scope: Scope,
     /// Which signal is forwarded in place of another one.
     pub rewrites: Rewrites,
-    /// What to do at a stop signal, and when the command has exited.
+    /// Which signals ask for an end.
+    pub stop_signals: StopSignals,
+    /// What to do at one of these, and when the command has exited.
     pub stop_policy: StopPolicy,
     /// The session and process group that the command gets.
     pub placement: Placement,

@@ -9,10 +9,11 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, getpgid};
 
 use super::forward::INIT;
-use crate::diagnose::procfs::{Stat, for_each_process, shows_own_namespace};
+use crate::diagnose::procfs::{Stat, for_each_child, for_each_process, shows_own_namespace};
 use crate::log::Reason;
 use crate::sys::pids::PidSet;
 use crate::sys::signal::{PidFd, Signal, kill, kill_everything};
+use crate::sys::time::time_since_boot;
 use crate::units::Nanos;
 
 /// Why a signal did not reach the processes that it was for.
@@ -121,18 +122,17 @@ pub struct Roots {
 }
 
 /// A request that was forwarded while the command ran.
-#[derive(Clone, Copy)]
-pub struct EarlierRequest {
-    /// The process group that got it; None where every process did.
-    pub group: Option<Pid>,
-    /// When, on the clock of [`crate::sys::time::time_since_boot`].
-    pub when: Nanos,
+struct EarlierRequest {
+    /// The processes that it was for.
+    meant: PidSet,
+    /// When, on the clock of [`time_since_boot`]. Who has one of these PIDs and started later
+    /// is another process.
+    when: Nanos,
 }
 
 impl EarlierRequest {
     fn reached(&self, process: Pid, stat: &Stat) -> bool {
-        stat.started <= self.when
-            && self.group.is_none_or(|group| getpgid(Some(process)).is_ok_and(|own| own == group))
+        self.meant.contains(process) && stat.started <= self.when
     }
 }
 
@@ -142,10 +142,26 @@ impl Roots {
         Self { own_pid, notified: None, earlier: None }
     }
 
-    /// Notes a request that the command's group has received. Its members are not asked
-    /// again.
-    pub fn note_earlier_request(&mut self, request: EarlierRequest) {
-        self.earlier = Some(request);
+    /// Notes a request that a process group is about to get, or every process: its members
+    /// are not asked again. (Those which it forks at the last moment are.) Where /proc does
+    /// not show them, nothing is noted.
+    pub fn note_earlier_request(&mut self, group: Option<Pid>) -> Result<(), Errno> {
+        if !shows_own_namespace(self.own_pid) {
+            return Ok(());
+        }
+        let mut meant = match self.earlier.take() {
+            Some(earlier) => earlier.meant,
+            None => PidSet::new()?,
+        };
+        for_each_process(&mut |process| {
+            if group.is_none_or(|group| getpgid(Some(process)) == Ok(group)) {
+                meant.insert(process);
+            } else {
+                meant.remove(process);
+            }
+        })?;
+        self.earlier = Some(EarlierRequest { meant, when: time_since_boot() });
+        Ok(())
     }
 
     /// Forgets which roots were asked, as there is a new request.
@@ -165,47 +181,72 @@ impl Roots {
     /// as a stopped process could not act on it.
     pub fn terminate(&mut self, signal: Signal) -> Result<(), SignalError> {
         let first = self.notified.is_none();
-        if !shows_own_namespace(self.own_pid) {
-            // Without /proc, every process is asked, once.
-            if first && self.own_pid == INIT {
-                self.notified = PidSet::new().ok();
-                kill_everything(signal)?;
-                kill_everything(Signal::CONT)?;
-                return Ok(());
-            }
-            return Err(SignalError::NoProc);
-        }
         if first {
             self.notified = Some(PidSet::new()?);
         }
+        if !shows_own_namespace(self.own_pid) {
+            return terminate_unseen(self.own_pid, signal, first);
+        }
         let Some(notified) = &mut self.notified else { return Ok(()) };
-        let (own_pid, earlier) = (self.own_pid, self.earlier);
+        let (own_pid, earlier) = (self.own_pid, self.earlier.as_ref());
         let mut outcome = Ok(());
-        for_each_process(&mut |process| {
-            if process == own_pid || notified.contains(process) || !is_root(process, own_pid, None) {
+        let mut ask = |process| {
+            if process == own_pid || notified.contains(process) {
                 return;
             }
+            let Some(reached) = find_root(process, own_pid, earlier) else { return };
             notified.insert(process);
-            let meant = || is_root(process, own_pid, earlier.as_ref());
-            if meant()
-                && let Err(errno) = signal_if(process, &[signal, Signal::CONT], &meant)
-            {
+            // One that was stopped has not acted on the earlier request either.
+            let signals: &[Signal] = if reached { &[Signal::CONT] } else { &[signal, Signal::CONT] };
+            let meant = || find_root(process, own_pid, earlier) == Some(reached);
+            if let Err(errno) = signal_if(process, signals, &meant) {
                 outcome = Err(SignalError::Refused(errno));
             }
-        })?;
+        };
+        // Who becomes a root later is a child. To look at all processes whenever one has
+        // exited would take a long chain of them a time that grows with its square.
+        if first || !for_each_child(&mut ask) {
+            for_each_process(&mut ask)?;
+        }
         outcome
+    }
+
+    /// Whether there is a root that is no child: its parent lies outside of the PID namespace.
+    pub fn are_left_from_outside(&self) -> bool {
+        let mut found = false;
+        if self.own_pid == INIT && shows_own_namespace(INIT) {
+            let _ = for_each_process(&mut |process| {
+                found |= process != INIT
+                    && Stat::read(process).is_some_and(|stat| stat.is_alive() && is_from_outside(&stat));
+            });
+        }
+        found
     }
 }
 
-/// Whether a process is a root that an earlier request did not reach: its parent is
-/// sexton, or lies outside of the PID namespace (`docker exec`).
-fn is_root(process: Pid, own_pid: Pid, earlier: Option<&EarlierRequest>) -> bool {
-    Stat::read(process).is_some_and(|stat| {
-        let outside = own_pid == INIT && stat.parent.as_raw() == 0;
-        stat.is_alive()
-            && (stat.parent == own_pid || outside)
-            && !earlier.is_some_and(|request| request.reached(process, &stat))
-    })
+/// Without a /proc every process of the namespace is asked, once.
+fn terminate_unseen(own_pid: Pid, signal: Signal, first: bool) -> Result<(), SignalError> {
+    if own_pid != INIT {
+        return Err(SignalError::NoProc);
+    }
+    if first {
+        kill_everything(signal)?;
+        kill_everything(Signal::CONT)?;
+    }
+    Ok(())
+}
+
+/// Whether an earlier request reached a process, if it is a root: its parent is sexton, or
+/// lies outside of the PID namespace.
+fn find_root(process: Pid, own_pid: Pid, earlier: Option<&EarlierRequest>) -> Option<bool> {
+    let stat = Stat::read(process)?;
+    let is_root = stat.parent == own_pid || own_pid == INIT && is_from_outside(&stat);
+    (stat.is_alive() && is_root).then(|| earlier.is_some_and(|request| request.reached(process, &stat)))
+}
+
+/// Whether a process was put into the PID namespace by one outside of it (`docker exec`).
+fn is_from_outside(stat: &Stat) -> bool {
+    stat.parent.as_raw() == 0 && !stat.is_kernel_thread
 }
 
 #[cfg(test)]
@@ -222,15 +263,38 @@ mod tests {
     }
 
     #[test]
-    fn a_root_is_a_child_that_no_request_reached() {
+    fn a_root_is_a_child_that_a_request_may_have_reached() {
         let (parent, own) = (Pid::parent(), Pid::this());
-        assert!(is_root(own, parent, None));
-        assert!(!is_root(parent, own, None));
-        let request = |group, when| EarlierRequest { group, when };
-        let group = getpgid(None).ok();
-        assert!(!is_root(own, parent, Some(&request(group, Nanos::MAX))));
-        assert!(!is_root(own, parent, Some(&request(None, Nanos::MAX))));
-        assert!(is_root(own, parent, Some(&request(group, 0))), "it started later");
-        assert!(is_root(own, parent, Some(&request(Some(INIT), Nanos::MAX))), "another group had it");
+        assert_eq!(find_root(own, parent, None), Some(false));
+        assert_eq!(find_root(parent, own, None), None);
+        let reached = |members: &[Pid], when| {
+            let mut meant = PidSet::new().unwrap();
+            members.iter().for_each(|process| meant.insert(*process));
+            find_root(own, parent, Some(&EarlierRequest { meant, when }))
+        };
+        assert_eq!(reached(&[own], Nanos::MAX), Some(true));
+        assert_eq!(reached(&[own], 0), Some(false), "it started later");
+        assert_eq!(reached(&[parent], Nanos::MAX), Some(false), "another one had it");
+    }
+
+    #[test]
+    fn a_request_is_noted_for_the_members_of_a_group() {
+        let own = Pid::this();
+        let mut roots = Roots::new(own);
+        let noted = |roots: &Roots| roots.earlier.as_ref().unwrap().meant.contains(own);
+        roots.note_earlier_request(getpgid(None).ok()).unwrap();
+        assert!(noted(&roots));
+        // The last one counts.
+        roots.note_earlier_request(Some(Pid::from_raw(i32::MAX))).unwrap();
+        assert!(!noted(&roots));
+        roots.note_earlier_request(None).unwrap();
+        assert!(noted(&roots));
+        roots.forget();
+        assert!(roots.earlier.is_none());
+    }
+
+    #[test]
+    fn no_root_of_an_ordinary_process_is_from_outside() {
+        assert!(!Roots::new(Pid::this()).are_left_from_outside());
     }
 }

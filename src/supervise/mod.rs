@@ -37,6 +37,23 @@ pub struct Outcome {
     pub status: WaitStatus,
     /// Whether the terminal's Ctrl-C or Ctrl-\ killed it, and shall kill sexton, too.
     pub interrupted: bool,
+    /// Whether it was still running when its time ran out.
+    pub timed_out: bool,
+}
+
+/// What `timeout(1)` exits with when the time ran out.
+const EXIT_TIMED_OUT: u8 = 124;
+
+impl Outcome {
+    /// The exit code that reports it: as `timeout(1)` does where the time ran out, a command
+    /// that had to be killed included.
+    pub fn exit_code(&self) -> u8 {
+        if self.timed_out && self.status.term_signal() != Some(Signal::KILL) {
+            EXIT_TIMED_OUT
+        } else {
+            self.status.exit_code()
+        }
+    }
 }
 
 /// Starts the command, and supervises it until it has exited. Without one it only reaps,
@@ -76,10 +93,16 @@ pub fn run(
         log.error(format_args!("wait4: {}", Reason(errno)));
         EXIT_FAILED
     })?;
+    let executed = started.as_ref().is_none_or(|(_, spawned)| spawned.exec_failure(status).is_none());
+    let outcome = Outcome {
+        status,
+        interrupted: supervisor.interrupted,
+        timed_out: executed && supervisor.timed_out(),
+    };
     if let Some((command, spawned)) = &started {
-        report_end(command, spawned, status, &supervisor, message.as_ref(), config);
+        report_end(command, spawned, &outcome, &supervisor, message.as_ref(), config);
     }
-    Ok(Outcome { status, interrupted: supervisor.interrupted })
+    Ok(outcome)
 }
 
 /// Starts the command, in the session, group and foreground that are chosen for it.
@@ -95,7 +118,9 @@ fn start(
     if let Some(failed) = failed {
         log.info(format_args!("{failed}"));
     }
-    let spawned = command.start(process, &setup, log)?;
+    // As PID 1 sexton takes the whole namespace with it.
+    let dies_with = (own_pid != INIT && config.stop_policy.limits_time()).then_some(own_pid);
+    let spawned = command.start(process, &setup, dies_with, log)?;
     log.debug(format_args!("started command, PID {}", spawned.pid));
     let job = setup.into_job(own_pid, spawned.pid);
     Ok((spawned, job))
@@ -125,24 +150,26 @@ fn release_resources(process: &OwnProcess) {
 fn report_end(
     command: &Command,
     spawned: &Spawned,
-    status: WaitStatus,
+    outcome: &Outcome,
     supervisor: &Supervisor,
     message: Option<&TerminationMessage>,
     config: &Config,
 ) {
     let (name, log) = (command.name().to_bytes(), supervisor.log);
-    let message = message.filter(|_| config.is_failure(status.exit_code()));
-    if let Some(failure) = spawned.exec_failure(status) {
+    let message = message.filter(|_| config.is_failure(outcome.exit_code()));
+    if let Some(failure) = spawned.exec_failure(outcome.status) {
         return report_failure(format_args!("{}: {failure}", Escaped(name)), message, log);
     }
     let ending = Ending {
         name: base_name(name),
         pid: spawned.pid,
-        status,
+        status: outcome.status,
+        timed_out_after: config.stop_policy.timeout.filter(|_| outcome.timed_out).map(|limit| limit.after),
         signal: supervisor.last_signal(),
         oom_kills: message.map_or(0, TerminationMessage::oom_kills),
     };
-    let level = if status.term_signal().is_some() { Level::Info } else { Level::Debug };
+    let ended_by_force = outcome.timed_out || outcome.status.term_signal().is_some();
+    let level = if ended_by_force { Level::Info } else { Level::Debug };
     log.log(level, format_args!("{ending}"));
     if let Some(message) = message {
         message.write(format_args!("{ending}"), log);

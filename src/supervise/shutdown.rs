@@ -1,5 +1,5 @@
 //! An orderly end: what to do at a stop signal, when the command has exited, and when a
-//! deadline has passed (`-d`, `-k`, `-t` and `-a`).
+//! deadline has passed (`-d`, `-k`, `-t`, `-a` and `-x`).
 //!
 //! A pure state machine: its state, an event and the time determine the next state and the
 //! action. Its caller sends the signals and keeps the clock.
@@ -10,7 +10,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::sys::signal::Signal;
+use crate::sys::signal::{Signal, SignalSet};
 use crate::units::{Nanos, SECOND};
 
 /// A time on the monotonic clock (`CLOCK_MONOTONIC` in `clock_gettime(2)`): it goes on
@@ -28,6 +28,17 @@ pub struct StopPolicy {
     pub grace: Option<Nanos>,
     /// `-a`: other processes may run until they exit, or a stop signal arrives.
     pub wait_all: bool,
+    /// `-x`: how long the command may run.
+    pub timeout: Option<Timeout>,
+}
+
+/// A time limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeout {
+    /// How long after the start it is as if a stop signal had arrived.
+    pub after: Nanos,
+    /// The signal that is then forwarded: TERM, or what it is rewritten to.
+    pub signal: Signal,
 }
 
 impl StopPolicy {
@@ -40,20 +51,43 @@ impl StopPolicy {
     pub fn waits_for_others(&self) -> bool {
         self.wait_all || self.grace.is_some()
     }
+
+    /// Whether the command is to exit with sexton, should that be killed: it was promised
+    /// that something ends in time.
+    pub fn limits_time(&self) -> bool {
+        self.grace.is_some() || self.timeout.is_some()
+    }
 }
 
-/// Whether a signal is a stop signal: TERM, INT or QUIT, what they were rewritten to, or
-/// what was rewritten to one of them. One that is dropped is none.
-pub fn is_stop_signal(received: Signal, forwarded: Signal) -> bool {
-    let asks = |signal| matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT);
-    asks(received) || asks(forwarded)
+/// The signals that ask for an end: TERM and INT, unless others are chosen
+/// (`--stop-signal`).
+#[derive(Default)]
+pub struct StopSignals {
+    chosen: Option<SignalSet>,
+}
+
+impl StopSignals {
+    /// Adds one; the first takes the place of the default.
+    pub fn choose(&mut self, signal: Signal) {
+        self.chosen = Some(self.chosen.unwrap_or(SignalSet::EMPTY).with(signal));
+    }
+
+    /// Whether a signal asks for an end: by itself, or by what it was rewritten to. One that
+    /// is dropped asks for nothing.
+    pub fn ask_by(&self, received: Signal, forwarded: Signal) -> bool {
+        let signals = self.chosen.unwrap_or(SignalSet::EMPTY.with(Signal::TERM).with(Signal::INT));
+        signals.contains(received) || signals.contains(forwarded)
+    }
 }
 
 /// How far the end has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
     /// No stop signal has arrived.
-    Running,
+    Running {
+        /// When it is as if one had; None for never.
+        deadline: Option<Instant>,
+    },
     /// One has, and is delayed.
     Delaying {
         /// Which one.
@@ -86,6 +120,8 @@ pub struct State {
     pub phase: Phase,
     /// Whether the command has exited, and other processes remain.
     pub draining: bool,
+    /// Whether the command was still running when its time ran out.
+    pub timed_out: bool,
 }
 
 /// What happened.
@@ -128,14 +164,19 @@ const KILLING: Nanos = SECOND;
 
 impl State {
     /// The state at the start.
-    pub const START: Self = Self { phase: Phase::Running, draining: false };
+    pub fn new(now: Instant, policy: &StopPolicy) -> Self {
+        let deadline = policy.timeout.map(|timeout| now.saturating_add(timeout.after));
+        Self { phase: Phase::Running { deadline }, draining: false, timed_out: false }
+    }
 
     /// When to look at the clock again.
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Delaying { deadline, .. } => Some(deadline),
-            Phase::Stopping { deadline, .. } | Phase::Killing { deadline } => deadline,
-            Phase::Running | Phase::Done => None,
+            Phase::Running { deadline } | Phase::Stopping { deadline, .. } | Phase::Killing { deadline } => {
+                deadline
+            }
+            Phase::Done => None,
         }
     }
 
@@ -143,6 +184,7 @@ impl State {
     pub fn postpone(&mut self, by: Nanos) {
         match &mut self.phase {
             Phase::Delaying { deadline, .. }
+            | Phase::Running { deadline: Some(deadline) }
             | Phase::Stopping { deadline: Some(deadline), .. }
             | Phase::Killing { deadline: Some(deadline) } => *deadline = deadline.saturating_add(by),
             _ => {}
@@ -171,10 +213,10 @@ impl State {
 
     fn on_stop_request(&self, signal: Signal, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
         match self.phase {
-            Phase::Running if policy.delay > 0 => {
+            Phase::Running { .. } if policy.delay > 0 => {
                 (Phase::Delaying { signal, deadline: now.saturating_add(policy.delay) }, Action::None)
             }
-            Phase::Running | Phase::Delaying { .. } => self.forward_request(signal, now, policy),
+            Phase::Running { .. } | Phase::Delaying { .. } => self.forward_request(signal, now, policy),
             // The deadline stays.
             Phase::Stopping { deadline, .. } if self.draining => {
                 (Phase::Stopping { deadline, notified: Some(signal) }, Action::Terminate(signal))
@@ -198,7 +240,7 @@ impl State {
     fn on_command_exit(&self, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
         match (self.phase, policy.grace) {
             // With `-a`, no process is asked to terminate before a stop signal arrives.
-            (Phase::Running, _) if policy.wait_all => (Phase::Running, Action::None),
+            (phase @ Phase::Running { .. }, _) if policy.wait_all => (phase, Action::None),
             (_, Some(grace)) => {
                 let deadline = Some(now.saturating_add(grace));
                 (
@@ -227,11 +269,16 @@ impl State {
         }
     }
 
-    fn on_tick(&self, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
+    fn on_tick(&mut self, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return (self.phase, Action::None);
         }
         match self.phase {
+            Phase::Running { .. } => {
+                self.timed_out = !self.draining;
+                let signal = policy.timeout.map_or(Signal::TERM, |timeout| timeout.signal);
+                self.forward_request(signal, now, policy)
+            }
             Phase::Delaying { signal, .. } => self.forward_request(signal, now, policy),
             Phase::Killing { .. } => (Phase::Done, Action::None),
             _ if self.draining => Self::kill_others(now),
@@ -244,341 +291,21 @@ impl State {
 impl Display for State {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let phase = match self.phase {
-            Phase::Running if self.draining => return f.write_str("draining"),
-            Phase::Running => "running",
+            Phase::Running { .. } if self.draining => return f.write_str("draining"),
+            Phase::Running { .. } => "running",
             Phase::Delaying { .. } => "delaying",
             Phase::Stopping { .. } => "stopping",
             Phase::Killing { .. } => "killing",
             Phase::Done => return f.write_str("done"),
         };
-        write!(f, "{}{phase}", if self.draining { "draining, " } else { "" })
+        let before = match self {
+            Self { draining: true, .. } => "draining, ",
+            Self { timed_out: true, .. } => "timed out, ",
+            _ => "",
+        };
+        write!(f, "{before}{phase}")
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    const fn seconds(seconds: u64) -> Nanos {
-        seconds * 1_000_000_000
-    }
-
-    const D: u64 = 2;
-    const K: u64 = 5;
-    const T: u64 = 11;
-
-    /// All sixteen combinations of the options.
-    fn policies() -> impl Iterator<Item = StopPolicy> {
-        (0..16).map(|bits| StopPolicy {
-            delay: seconds(if bits & 1 > 0 { D } else { 0 }),
-            kill_after: (bits & 2 > 0).then_some(seconds(K)),
-            grace: (bits & 4 > 0).then_some(seconds(T)),
-            wait_all: bits & 8 > 0,
-        })
-    }
-
-    fn policy(options: &str) -> StopPolicy {
-        let wanted = |policy: &StopPolicy| {
-            [
-                ('d', policy.delay > 0),
-                ('k', policy.kill_after.is_some()),
-                ('t', policy.grace.is_some()),
-                ('a', policy.wait_all),
-            ]
-            .iter()
-            .all(|(letter, given)| options.contains(*letter) == *given)
-        };
-        policies().find(wanted).unwrap()
-    }
-
-    /// What happens, second by second: `TERM`, `ended` (others remain),
-    /// `alone` (none does), `other` (one of them exited), `nobody`. Returns each phase with the
-    /// second in which it began, and each action.
-    fn story(options: &str, events: &[(u64, &str)]) -> Vec<String> {
-        let policy = policy(options);
-        let mut state = State::START;
-        let mut log = Vec::new();
-        for second in 0..40 {
-            let now = seconds(second);
-            let of_now = events.iter().filter(|(when, _)| *when == second).map(|(_, what)| match *what {
-                "ended" => Event::CommandExited { others: true },
-                "alone" => Event::CommandExited { others: false },
-                "other" => Event::OrphanExited,
-                "nobody" => Event::NoChildrenLeft,
-                signal => Event::StopRequested(Signal::parse(signal.as_bytes()).unwrap()),
-            });
-            for event in of_now.chain([Event::Tick]) {
-                if state.phase == Phase::Done {
-                    break;
-                }
-                let before = state.to_string();
-                let action = state.step(event, now, &policy);
-                let after = state.to_string();
-                if before != after {
-                    log.push(format!("{second} {after}"));
-                }
-                match action {
-                    Action::None => {}
-                    Action::Forward(signal) => log.push(format!("forward {}", signal.number())),
-                    Action::Terminate(signal) => log.push(format!("terminate {}", signal.number())),
-                    Action::TerminateRest(signal) => log.push(format!("terminate rest {}", signal.number())),
-                    Action::Kill => log.push("kill".into()),
-                }
-            }
-        }
-        log
-    }
-
-    #[test]
-    fn without_options_it_forwards_and_ends_with_the_command() {
-        assert_eq!(
-            story("", &[(1, "TERM"), (2, "INT"), (3, "ended")]),
-            ["1 stopping", "forward 15", "forward 2", "3 done"]
-        );
-    }
-
-    #[test]
-    fn each_option_by_itself() {
-        // Killed in time, whatever else is requested meanwhile.
-        assert_eq!(
-            story("k", &[(1, "TERM"), (4, "TERM"), (7, "alone")]),
-            ["1 stopping", "forward 15", "forward 15", "6 killing", "kill", "7 done"]
-        );
-        assert_eq!(story("k", &[(1, "INT"), (3, "ended")]), ["1 stopping", "forward 2", "3 done"]);
-        // Delayed; or not, at a second request; or superfluous.
-        assert_eq!(
-            story("d", &[(1, "TERM"), (4, "TERM")]),
-            ["1 delaying", "3 stopping", "forward 15", "forward 15"]
-        );
-        assert_eq!(story("d", &[(1, "TERM"), (2, "QUIT")]), ["1 delaying", "2 stopping", "forward 3"]);
-        assert_eq!(story("d", &[(1, "TERM"), (2, "ended")]), ["1 delaying", "2 done"]);
-        // The others are asked to terminate, then killed.
-        assert_eq!(
-            story("t", &[(1, "ended"), (3, "other"), (4, "TERM"), (5, "nobody")]),
-            ["1 draining, stopping", "terminate rest 15", "terminate rest 15", "terminate 15", "5 done"]
-        );
-        assert_eq!(
-            story("t", &[(1, "ended"), (13, "nobody")]),
-            ["1 draining, stopping", "terminate rest 15", "12 draining, killing", "kill", "13 done"]
-        );
-        assert_eq!(story("t", &[(1, "alone")]), ["1 done"]);
-        // They are left alone, until they exit by themselves.
-        assert_eq!(
-            story("a", &[(1, "ended"), (3, "other"), (4, "TERM"), (30, "nobody")]),
-            ["1 draining", "4 draining, stopping", "terminate 15", "30 done"]
-        );
-    }
-
-    #[test]
-    fn a_process_that_cannot_be_killed_is_given_up() {
-        assert_eq!(
-            story("t", &[(1, "ended")]),
-            ["1 draining, stopping", "terminate rest 15", "12 draining, killing", "kill", "13 done"]
-        );
-        assert_eq!(story("k", &[(1, "TERM")]).last().unwrap(), "kill", "the command never is");
-    }
-
-    #[test]
-    fn options_together() {
-        assert_eq!(
-            story("dk", &[(1, "TERM"), (9, "alone")]),
-            ["1 delaying", "3 stopping", "forward 15", "8 killing", "kill", "9 done"]
-        );
-        assert_eq!(
-            story("kt", &[(1, "TERM"), (7, "ended")]),
-            [
-                "1 stopping",
-                "forward 15",
-                "6 killing",
-                "kill",
-                "7 draining, stopping",
-                "terminate rest 15",
-                "18 draining, killing",
-                "kill",
-                "19 done"
-            ]
-        );
-        // -k goes on to count where -t does not take over.
-        assert_eq!(
-            story("ak", &[(1, "TERM"), (2, "ended")]),
-            ["1 stopping", "forward 15", "2 draining, stopping", "6 draining, killing", "kill", "7 done"]
-        );
-        assert_eq!(
-            story("ak", &[(1, "TERM"), (7, "ended")])[4..],
-            ["7 draining, killing", "kill", "8 done"].map(String::from)
-        );
-        // -a waits for a request; then -t is the limit of the others.
-        assert_eq!(
-            story("at", &[(1, "ended"), (9, "INT")]),
-            ["1 draining", "9 draining, stopping", "terminate 2", "20 draining, killing", "kill", "21 done"]
-        );
-        assert_eq!(
-            story("at", &[(1, "TERM"), (2, "ended"), (3, "nobody")]),
-            ["1 stopping", "forward 15", "2 draining, stopping", "terminate rest 15", "3 done"]
-        );
-        assert_eq!(
-            story("adk", &[(1, "ended"), (2, "TERM")]),
-            [
-                "1 draining",
-                "2 draining, delaying",
-                "4 draining, stopping",
-                "terminate 15",
-                "9 draining, killing",
-                "kill",
-                "10 done"
-            ]
-        );
-        assert_eq!(
-            story("ad", &[(1, "QUIT"), (2, "ended")]),
-            ["1 delaying", "2 draining, stopping", "terminate 3"]
-        );
-        assert_eq!(story("dt", &[(1, "QUIT"), (2, "ended")])[..2], ["1 delaying", "2 draining, stopping"]);
-    }
-
-    #[test]
-    fn a_stop_signal_is_one_on_either_side_of_a_rewrite() {
-        let signal = |name: &str| Signal::parse(name.as_bytes()).unwrap();
-        for (received, forwarded, asks) in [
-            ("TERM", "TERM", true),
-            ("TERM", "WINCH", true),
-            ("RTMIN+3", "TERM", true),
-            ("USR1", "USR1", false),
-            ("WINCH", "WINCH", false),
-            ("HUP", "USR2", false),
-        ] {
-            assert_eq!(is_stop_signal(signal(received), signal(forwarded)), asks, "{received}:{forwarded}");
-        }
-    }
-
-    #[test]
-    fn a_deadline_moves_by_the_time_spent_stopped() {
-        let mut state = State::START;
-        state.step(Event::StopRequested(Signal::TERM), seconds(1), &policy("k"));
-        assert_eq!(state.deadline(), Some(seconds(1 + K)));
-        state.postpone(seconds(100));
-        assert_eq!(state.deadline(), Some(seconds(101 + K)));
-    }
-
-    #[test]
-    fn a_deadline_that_never_comes_does_not_overflow() {
-        let policy = StopPolicy { kill_after: Some(Nanos::MAX), ..StopPolicy::default() };
-        let mut state = State::START;
-        state.step(Event::StopRequested(Signal::TERM), seconds(1), &policy);
-        assert_eq!(state.step(Event::Tick, seconds(1 << 34), &policy), Action::None);
-    }
-
-    /// Every state that can be reached within a few steps, from every combination of
-    /// options, with every event, on both sides of every deadline.
-    #[test]
-    fn invariants_hold_in_every_reachable_state() {
-        const EVENTS: [Event; 7] = [
-            Event::StopRequested(Signal::TERM),
-            Event::StopRequested(Signal::QUIT),
-            Event::CommandExited { others: true },
-            Event::CommandExited { others: false },
-            Event::OrphanExited,
-            Event::NoChildrenLeft,
-            Event::Tick,
-        ];
-        fn possible(state: &State, event: Event) -> bool {
-            match event {
-                Event::CommandExited { .. } => !state.draining,
-                Event::OrphanExited | Event::NoChildrenLeft => state.draining,
-                _ => true,
-            }
-        }
-        fn explore(state: State, now: Instant, policy: &StopPolicy, depth: u32, visited: &mut u32) {
-            *visited += 1;
-            if depth == 0 || state.phase == Phase::Done {
-                return;
-            }
-            // Before the deadline, at it, and after it.
-            let times = match state.deadline() {
-                Some(deadline) => vec![now, deadline - 1, deadline],
-                None => vec![now, now + seconds(1)],
-            };
-            for now in times.into_iter().filter(|time| *time >= now) {
-                for event in EVENTS.into_iter().filter(|event| possible(&state, *event)) {
-                    let mut next = state;
-                    let action = next.step(event, now, policy);
-                    check(&state, event, now, policy, &next, action);
-                    explore(next, now, policy, depth - 1, visited);
-                }
-            }
-        }
-        fn check(
-            before: &State,
-            event: Event,
-            now: Instant,
-            policy: &StopPolicy,
-            after: &State,
-            action: Action,
-        ) {
-            let context = || format!("{before:?} {event:?} at {now:?} by {policy:?}: {after:?} {action:?}");
-            let due = before.deadline().is_some_and(|deadline| deadline <= now);
-            let was_killing = matches!(before.phase, Phase::Killing { .. });
-            // Nothing is killed before the time is up.
-            if action == Action::Kill {
-                assert!(was_killing || due, "{}", context());
-                assert!(matches!(after.phase, Phase::Killing { .. }), "{}", context());
-            }
-            // A request is either forwarded at once or, the first one, delayed.
-            if let Event::StopRequested(signal) = event {
-                let forwarded = [Action::Forward(signal), Action::Terminate(signal)].contains(&action);
-                let delayed = matches!(after.phase, Phase::Delaying { .. });
-                assert!(forwarded != delayed, "{}", context());
-                assert!(!delayed || before.phase == Phase::Running && policy.delay > 0, "{}", context());
-                // It prolongs nothing.
-                if let (Phase::Stopping { deadline: was, .. }, Phase::Stopping { deadline: is, .. }) =
-                    (before.phase, after.phase)
-                {
-                    assert_eq!(was, is, "{}", context());
-                }
-            }
-            // While the command runs there is no end, and after it one as soon as no process
-            // remains.
-            assert!(after.draining || after.phase != Phase::Done, "{}", context());
-            if matches!(event, Event::NoChildrenLeft | Event::CommandExited { others: false }) {
-                assert_eq!(after.phase, Phase::Done, "{}", context());
-            }
-            if !policy.waits_for_others() && after.draining {
-                assert_eq!(after.phase, Phase::Done, "{}", context());
-            }
-            // Others are asked to terminate by -t when the command exits, else by a request.
-            match action {
-                Action::Terminate(_) => {
-                    assert!(after.draining, "{}", context());
-                    let delayed = matches!(before.phase, Phase::Delaying { .. });
-                    assert!(matches!(event, Event::StopRequested(_)) || delayed, "{}", context());
-                }
-                Action::TerminateRest(signal) => {
-                    let asked =
-                        matches!(before.phase, Phase::Stopping { notified, .. } if notified == Some(signal));
-                    assert!(asked || policy.grace.is_some(), "{}", context());
-                    assert!(after.draining && matches!(after.phase, Phase::Stopping { .. }), "{}", context());
-                }
-                _ => {}
-            }
-            // Nothing is armed that no option asked for.
-            match after.phase {
-                Phase::Stopping { deadline: Some(_), .. } => {
-                    let armed = policy.kill_after.is_some() || after.draining && policy.grace.is_some();
-                    assert!(armed, "{}", context());
-                }
-                Phase::Killing { deadline } => {
-                    assert_eq!(deadline.is_some(), after.draining, "{}", context());
-                }
-                _ => {}
-            }
-            // A deadline that was passed is not met again.
-            if event == Event::Tick && due {
-                assert_ne!(before.phase, after.phase, "{}", context());
-                assert!(after.deadline().is_none_or(|deadline| deadline > now), "{}", context());
-            }
-        }
-        let mut visited = 0;
-        for policy in policies() {
-            explore(State::START, seconds(100), &policy, 5, &mut visited);
-        }
-        assert!(visited > 50_000, "{visited}");
-    }
-}
+mod tests;

@@ -12,15 +12,17 @@ use std::ffi::CStr;
 use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, Pid, access, getpid};
+use nix::unistd::{AccessFlags, Pid, access, getpid, getppid};
 
 use super::job::JobSetup;
 use crate::log::{Escaped, Log, Reason};
 use crate::sys::args::{Arguments, EnvSlot, Environment};
 use crate::sys::fd::read_prefix;
 use crate::sys::path::{LongPath, PathBuffer};
-use crate::sys::process::{OwnProcess, SharedNumbers, execute, execute_by_shell, fork};
-use crate::sys::signal::{SignalSet, ignore_sigchld, set_signal_mask};
+use crate::sys::process::{
+    EXIT_FAILED, OwnProcess, SharedNumbers, execute, execute_by_shell, fork, set_parent_death_signal,
+};
+use crate::sys::signal::{Signal, SignalSet, ignore_sigchld, set_signal_mask};
 use crate::sys::wait::WaitStatus;
 use crate::units::parse_u32;
 
@@ -102,10 +104,22 @@ impl Command {
     }
 
     /// Starts the command, in the session, group and foreground that `setup` has for it.
-    pub fn start(&self, process: &OwnProcess, setup: &JobSetup, log: &Log) -> Result<Spawned, Errno> {
+    /// `dies_with` is this process, where the command is to be killed when it dies.
+    pub fn start(
+        &self,
+        process: &OwnProcess,
+        setup: &JobSetup,
+        dies_with: Option<Pid>,
+        log: &Log,
+    ) -> Result<Spawned, Errno> {
         let renamed = ServiceVariables::find(self.environment);
         let failure = SharedNumbers::new().ok();
-        let pid = fork(process, || self.run_child(setup, &renamed, failure.as_ref(), log))?;
+        let pid = fork(process, || {
+            if dies_with.is_some_and(|parent| !die_with(parent, log)) {
+                return EXIT_FAILED;
+            }
+            self.run_child(setup, &renamed, failure.as_ref(), log)
+        })?;
         Ok(Spawned { pid, failure })
     }
 
@@ -185,6 +199,15 @@ impl Command {
         let name = self.name();
         errno == Errno::ENOENT && has_slash(name) && access(name, AccessFlags::F_OK).is_ok()
     }
+}
+
+/// Asks for KILL when the parent dies (`PR_SET_PDEATHSIG(2const)`). Returns whether it lives:
+/// had it died before that, the kernel would send nothing.
+fn die_with(parent: Pid, log: &Log) -> bool {
+    if let Err(errno) = set_parent_death_signal(Signal::KILL) {
+        log.info(format_args!("PR_SET_PDEATHSIG: {}", Reason(errno)));
+    }
+    getppid() == parent
 }
 
 fn has_slash(name: &CStr) -> bool {

@@ -9,21 +9,21 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::config::Config;
-use super::descendants::{EarlierRequest, Roots};
+use super::descendants::Roots;
 use super::forward::{Forwarder, Scope, is_for_command};
 use super::job::Job;
-use super::shutdown::{Action, Event, Instant, Phase, State, is_stop_signal};
+use super::shutdown::{Action, Event, Instant, Phase, State, StopPolicy};
 use super::spawn::Spawned;
 use crate::diagnose::orphans::{Orphan, Report};
 use crate::diagnose::procfs::Stat;
 use crate::log::{Level, Log, Reason};
 use crate::sys::process::OwnProcess;
 use crate::sys::signal::{Signal, SignalInfo, kill, wait_for_signal};
-use crate::sys::time::{monotonic_time, time_since_boot};
+use crate::sys::time::monotonic_time;
 use crate::sys::wait::{
     WaitFor, WaitStatus, detach_tracee, peek, reap, reap_blocking, reap_with_usage, take_stopped,
 };
-use crate::units::Nanos;
+use crate::units::{Nanos, SECOND};
 
 /// What sexton supervises.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub(super) struct Supervisor<'a> {
 /// How many signals are taken before looking for children to reap. The kernel hands out low
 /// numbers first: a flood of HUPs would keep SIGCHLD back for as long as it lasts.
 const SIGNALS_BETWEEN_DRAINS: u8 = 64;
+/// How often to look whether processes that are no children have exited.
+const LOOK_OUTSIDE: Nanos = SECOND / 20;
 /// How many children are reaped before looking for signals and at the clock.
 const REAPED_IN_A_DRAIN: u16 = 1024;
 
@@ -76,6 +78,8 @@ struct Drained {
     orphan_exited: bool,
     /// Whether there is no child at all.
     no_children: bool,
+    /// Whether only processes are left that are no children.
+    others_from_outside: bool,
     /// Whether there may be more to reap.
     more: bool,
 }
@@ -100,7 +104,7 @@ impl<'a> Supervisor<'a> {
             forwarder: Forwarder::new(config.scope, own_pid, log),
             job,
             roots: Roots::new(own_pid),
-            state: State::START,
+            state: State::new(now(&config.stop_policy), &config.stop_policy),
             status: None,
             interrupted: false,
             last_signal: None,
@@ -134,7 +138,8 @@ impl<'a> Supervisor<'a> {
             self.route(signal);
         }
         loop {
-            let drained = self.drain(report.as_deref_mut())?;
+            let mut drained = self.drain(report.as_deref_mut())?;
+            self.look_for_others_from_outside(&mut drained);
             self.act_on(&drained);
             self.step(Event::Tick);
             for _ in 0..SIGNALS_BETWEEN_DRAINS {
@@ -168,12 +173,21 @@ impl<'a> Supervisor<'a> {
         Some((signal, monotonic_time().saturating_sub(then)))
     }
 
+    /// Whether the command was still running when its time ran out.
+    pub(super) fn timed_out(&self) -> bool {
+        self.state.timed_out
+    }
+
     /// How long to sleep.
     fn timeout(&self, drained: &Drained) -> Option<Nanos> {
         if drained.more {
             return Some(0);
         }
-        Some(self.state.deadline()?.saturating_sub(monotonic_time()))
+        let left = self.state.deadline().map(|deadline| deadline.saturating_sub(monotonic_time()));
+        if drained.others_from_outside {
+            return Some(left.unwrap_or(LOOK_OUTSIDE).min(LOOK_OUTSIDE));
+        }
+        left
     }
 
     // --- Signals -------------------------------------------------------------------
@@ -208,7 +222,7 @@ impl<'a> Supervisor<'a> {
     /// A signal is for the command: forwards it, or what is to be forwarded in its place.
     fn route(&mut self, received: Signal) {
         let Some(signal) = self.config.rewrites.apply(received) else { return };
-        if is_stop_signal(received, signal) {
+        if self.config.stop_signals.ask_by(received, signal) {
             self.step(Event::StopRequested(signal));
         } else {
             self.forward(signal);
@@ -276,7 +290,7 @@ impl<'a> Supervisor<'a> {
             Scope::Everything => None,
         };
         if !self.state.draining && self.config.stop_policy.waits_for_others() {
-            self.roots.note_earlier_request(EarlierRequest { group, when: time_since_boot() });
+            let _ = self.roots.note_earlier_request(group);
         }
     }
 
@@ -290,7 +304,6 @@ impl<'a> Supervisor<'a> {
             && self.config.terminate_group
         {
             self.forwarder.terminate_group(command);
-            self.roots.note_earlier_request(EarlierRequest { group: Some(command), when: time_since_boot() });
         }
         self.step(Event::CommandExited { others: others && !failed });
     }
@@ -305,7 +318,7 @@ impl<'a> Supervisor<'a> {
 
     /// The time, if an option needs it.
     fn now(&self) -> Instant {
-        if self.config.stop_policy.is_empty() { 0 } else { monotonic_time() }
+        now(&self.config.stop_policy)
     }
 
     // --- Children ------------------------------------------------------------------
@@ -322,6 +335,23 @@ impl<'a> Supervisor<'a> {
         } else if let Some(signal) = drained.stopped {
             self.log.debug(format_args!("command stopped by {signal}"));
             self.while_stopped(|supervisor| supervisor.job.on_command_stop(supervisor.process, signal));
+        }
+    }
+
+    /// No child is left. As PID 1 sexton waits for processes of the namespace that are no
+    /// children, too: no signal reports their exit, and new ones may have come.
+    fn look_for_others_from_outside(&mut self, drained: &mut Drained) {
+        let ended = self.status.is_some()
+            || drained.exited.is_some()
+            || self.target == (Target::Pause { ended: true });
+        if drained.no_children
+            && ended
+            && self.config.stop_policy.waits_for_others()
+            && self.roots.are_left_from_outside()
+        {
+            drained.no_children = false;
+            drained.orphan_exited = true;
+            drained.others_from_outside = true;
         }
     }
 
@@ -443,4 +473,9 @@ impl<'a> Supervisor<'a> {
             self.log.trace(format_args!("reaped {pid}: {status}"));
         }
     }
+}
+
+/// The time, where it matters.
+fn now(policy: &StopPolicy) -> Instant {
+    if policy.is_empty() { 0 } else { monotonic_time() }
 }

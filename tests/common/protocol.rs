@@ -130,6 +130,13 @@ pub(crate) enum Role {
     Family,
     /// Leaves a straggler behind, and exits with the code as soon as that one is ready.
     LeaveBehind { straggler: Vec<Straggler>, code: u8, work: Duration },
+    /// Prints `ready`, and is such a straggler itself.
+    Straggle { straggler: Vec<Straggler>, work: Duration },
+    /// Exits with 5, and leaves so many processes behind, which any signal ends: each the
+    /// parent of the next, or all side by side.
+    LeaveMany { count: u32, chained: bool },
+    /// Runs a program in the PID namespace of this process, and exits as it did.
+    EnterNamespaceOf(i32),
     /// Exits with 5, and leaves processes behind that ignore all signals, fork and exit, as
     /// their children do in their turn, for ever.
     Hop,
@@ -166,6 +173,11 @@ pub(crate) enum Straggler {
     Forks,
     /// It does not exit at TERM, nor does a child that it has in another session.
     Deaf,
+    /// At TERM a child does the work, prints `saved`, and would be killed by a TERM itself.
+    Helper,
+    /// It has workers, which TERM would kill. At TERM it lets each finish its job: that
+    /// takes a while, and then prints `job done`.
+    Master,
 }
 
 /// Whose the zombies are.
@@ -201,7 +213,7 @@ macro_rules! names {
 }
 
 names!(Escape { ToSession "session", ToGroup "group" });
-names!(Straggler { Session "session", Group "group", Stopped "stopped", Forks "forks", Deaf "deaf" });
+names!(Straggler { Session "session", Group "group", Stopped "stopped", Forks "forks", Deaf "deaf", Helper "helper", Master "master" });
 names!(Zombies {
     Own "own",
     OfStopped "of-stopped",
@@ -230,6 +242,15 @@ impl Role {
                 words.extend(straggler.iter().map(|property| property.name().into()));
                 words
             }
+            Self::Straggle { straggler, work } => {
+                let mut words = vec!["straggle".into(), work.as_millis().to_string()];
+                words.extend(straggler.iter().map(|property| property.name().into()));
+                words
+            }
+            Self::LeaveMany { count, chained } => {
+                vec!["leave-many".into(), count.to_string(), chained.to_string()]
+            }
+            Self::EnterNamespaceOf(pid) => vec!["enter-namespace-of".into(), pid.to_string()],
             Self::Hop => vec!["hop".into()],
             Self::Burn { cpu, memory } => {
                 vec!["burn".into(), cpu.as_millis().to_string(), memory.to_string()]
@@ -249,6 +270,8 @@ impl Role {
         let text = |index: usize| words[index].to_str().expect("text");
         let number = |index: usize| text(index).parse().expect("a number");
         let time = |index: usize| Duration::from_millis(text(index).parse().expect("milliseconds"));
+        let stragglers =
+            |first: usize| (first..words.len()).map(|index| Straggler::from_name(text(index))).collect();
         let (role, taken) = match text(0) {
             "receive" => (Self::Receive, 1),
             "count" => (Self::Count(Signal::from_name(text(1))), 2),
@@ -262,10 +285,14 @@ impl Role {
             "with-escaped-child" => (Self::WithEscapedChild(Escape::from_name(text(1))), 2),
             "family" => (Self::Family, 1),
             "leave-behind" => {
-                let straggler = (3..words.len()).map(|index| Straggler::from_name(text(index))).collect();
                 let code = text(1).parse().expect("an exit code");
-                (Self::LeaveBehind { straggler, code, work: time(2) }, words.len())
+                (Self::LeaveBehind { straggler: stragglers(3), code, work: time(2) }, words.len())
             }
+            "straggle" => (Self::Straggle { straggler: stragglers(2), work: time(1) }, words.len()),
+            "leave-many" => {
+                (Self::LeaveMany { count: number(1), chained: text(2).parse().expect("true or false") }, 3)
+            }
+            "enter-namespace-of" => (Self::EnterNamespaceOf(text(1).parse().expect("a PID")), 2),
             "hop" => (Self::Hop, 1),
             "burn" => (Self::Burn { cpu: time(1), memory: text(2).parse().expect("MiB") }, 3),
             "adopt" => (Self::Adopt { silent: false }, 1),

@@ -11,6 +11,7 @@ mod common;
 mod docker;
 mod examples;
 mod podman;
+mod probes;
 mod support;
 mod worker;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         ("docker", docker::tests()),
         ("examples", examples::tests()),
         ("podman", podman::tests()),
+        ("probes", probes::tests()),
         ("worker", worker::tests()),
     ];
     Harness::with_env().discover(harness::trials(modules)).main()

@@ -1,9 +1,11 @@
 //! Roles that have children which live on.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::process::ExitCode;
 
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, setpgid, setsid};
 
 use crate::actors::receive;
@@ -44,6 +46,17 @@ pub(crate) fn family() -> ExitCode {
     });
     print(format_args!("child {child}"));
     receive()
+}
+
+pub(crate) fn enter_namespace_of(pid: i32, program: &[OsString]) -> ExitCode {
+    let namespace = File::open(format!("/proc/{pid}/ns/pid")).expect("the namespace");
+    setns(namespace, CloneFlags::CLONE_NEWPID).expect("setns");
+    let child = fork(|| execute(program));
+    match waitpid(child, None).expect("wait") {
+        WaitStatus::Exited(_, code) => ExitCode::from(code as u8),
+        WaitStatus::Signaled(_, signal, _) => ExitCode::from(128 + signal as u8),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// One is a zombie already, its SIGCHLD taken. One is stopped, and stays so until it is

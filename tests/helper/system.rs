@@ -137,6 +137,11 @@ pub(crate) fn block_all() {
     set_mask(libc::SIG_SETMASK, !0);
 }
 
+/// Lets every signal act.
+pub(crate) fn unblock_all() {
+    set_mask(libc::SIG_SETMASK, 0);
+}
+
 /// By a bare call: the C library would leave two signals out.
 fn set_mask(how: libc::c_int, set: u64) {
     let none = ptr::null_mut::<u64>();
@@ -145,19 +150,30 @@ fn set_mask(how: libc::c_int, set: u64) {
     Errno::result(result).expect("sigprocmask");
 }
 
-/// Takes one of the signals, which are all blocked; by a bare call for the same reason.
+/// Takes one of the signals, which are all blocked.
 pub(crate) fn take_signal() -> Signal {
-    let all = !0_u64;
-    let (no_info, no_timeout) = (ptr::null_mut::<libc::siginfo_t>(), ptr::null::<libc::timespec>());
     loop {
-        // SAFETY: a kernel signal set is 64 bits; neither siginfo nor timeout is given.
-        let taken =
-            unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, no_info, no_timeout, 8_usize) };
-        match Errno::result(taken) {
-            Ok(number) => return Signal::from_number(number as i32),
+        match wait_for_signal(ptr::null()) {
+            Ok(signal) => return signal,
             // It was stopped and continued.
             Err(Errno::EINTR) => {}
             Err(errno) => panic!("sigtimedwait: {errno}"),
         }
     }
+}
+
+/// Takes one of those that have arrived.
+pub(crate) fn take_pending_signal() -> Option<Signal> {
+    wait_for_signal(&libc::timespec { tv_sec: 0, tv_nsec: 0 }).ok()
+}
+
+/// By a bare call: the C library would leave two signals out.
+fn wait_for_signal(timeout: *const libc::timespec) -> Result<Signal, Errno> {
+    let all = !0_u64;
+    let no_info = ptr::null_mut::<libc::siginfo_t>();
+    // SAFETY: a kernel signal set is 64 bits; no siginfo is asked for, and the timeout is
+    // none or lives through the call.
+    let taken =
+        unsafe { libc::syscall(libc::SYS_rt_sigtimedwait, &raw const all, no_info, timeout, 8_usize) };
+    Errno::result(taken).map(|number| Signal::from_number(number as i32))
 }

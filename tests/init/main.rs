@@ -23,12 +23,14 @@ mod pause;
 mod peer;
 mod reaping;
 mod remaining;
+mod roots;
 mod shutdown;
 mod signals;
 mod start;
 mod support;
 mod terminal;
 mod termination_log;
+mod timeout;
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -55,11 +57,13 @@ fn main() -> ExitCode {
         ("pause", pause::tests()),
         ("reaping", reaping::tests()),
         ("remaining", remaining::tests()),
+        ("roots", roots::tests()),
         ("shutdown", shutdown::tests()),
         ("signals", signals::tests()),
         ("start", start::tests()),
         ("terminal", terminal::tests()),
         ("termination_log", termination_log::tests()),
+        ("timeout", timeout::tests()),
     ];
     Harness::with_env().discover(harness::trials(modules)).main()
 }

@@ -1,6 +1,5 @@
 //! What remains when the command has exited: `-t` and `-a`.
 
-use std::ffi::OsString;
 use std::io::pipe;
 use std::time::Instant;
 
@@ -24,21 +23,6 @@ crate::tests![
 
 /// What a phase's name follows in the log.
 const PHASE: &str = "sexton: phase: ";
-
-/// As PID 1, and as a subreaper, which is the command of a PID 1: were it to signal
-/// strangers, these would not be the machine's.
-fn both_ways(options: &[&str], command: Vec<OsString>) -> [(Init, Vec<OsString>); 2] {
-    let mut inner: Vec<OsString> = vec![sexton().into()];
-    inner.extend(words(options));
-    inner.extend(command.iter().cloned());
-    [(Init::pid1(options), command), (Init::pid1(&[]), inner)]
-}
-
-/// A command that exits with 5 and leaves such a straggler, which works for so many
-/// milliseconds when it gets TERM.
-fn left_behind(straggler: &[Straggler], work: u32) -> Vec<OsString> {
-    play(Role::LeaveBehind { straggler: straggler.to_vec(), code: 5, work: work * MILLISECOND })
-}
 
 /// A second TERM would be printed, too. With every TERM comes a CONT, which is not what this
 /// is about.

@@ -15,12 +15,16 @@ crate::tests![
     new a_command_that_exits_during_the_delay_ends_it,
     new delay_and_kill_after_add_up,
     new a_stopped_sexton_kills_no_process_early,
+    new a_server_that_answers_quit_with_a_dump_runs_on,
+    new a_chosen_stop_signal_starts_the_timers,
+    new chosen_stop_signals_add_up,
+    new a_chosen_stop_signal_reaches_those_that_are_waited_for,
     new no_timer_runs_without_options,
     new invalid_durations_are_reported,
 ];
 
 fn kill_after_kills_the_command_when_the_time_is_up() {
-    for signal in [SIGTERM, SIGINT, SIGQUIT] {
+    for signal in [SIGTERM, SIGINT] {
         let mut running = ready(Init::pid1(&["-k", "400ms"]).start(play(Role::Receive)));
         let start = Instant::now();
         running.signal(signal);
@@ -50,15 +54,15 @@ fn is_armed(running: &Running) -> bool {
 }
 
 fn signals_that_are_no_stop_request_start_no_timer() {
-    let options = ["-k", "1h", "-r", "USR2:TERM", "-r", "INT:USR2", "-r", "QUIT:0"];
+    let options = ["-k", "1h", "-r", "USR2:TERM", "-r", "INT:USR2", "-r", "TERM:0"];
     let mut running = ready(Init::pid1(&options).start(play(Role::Receive)));
-    for signal in [SIGHUP, SIGUSR1, SIGWINCH, rtmin(6)] {
+    for signal in [SIGHUP, SIGUSR1, SIGQUIT, SIGWINCH, rtmin(6)] {
         running.signal(signal);
         running.prints(signal);
         assert!(!is_armed(&running), "{signal}");
     }
     // One that is dropped is no stop request; one that becomes a stop signal is.
-    running.signal(SIGQUIT);
+    running.signal(SIGTERM);
     assert!(!is_armed(&running));
     running.signal(SIGUSR2);
     running.prints(SIGTERM);
@@ -72,6 +76,70 @@ fn no_timer_runs_without_options() {
     running.prints(SIGTERM);
     assert!(!is_armed(&running));
     running.end();
+}
+
+/// As a JVM does.
+fn a_server_that_answers_quit_with_a_dump_runs_on() {
+    let script = "trap 'echo dump' QUIT; trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done";
+    let mut running = ready(Init::pid1(&["-k", "300ms"]).start(shell(script)));
+    let start = Instant::now();
+    for _ in 0..3 {
+        running.signal(SIGQUIT);
+        running.prints("dump");
+    }
+    assert!(!is_armed(&running));
+    wait_until("the time would be over", || start.elapsed() > 500 * MILLISECOND);
+    running.signal(SIGQUIT);
+    running.prints("dump");
+    running.signal(SIGTERM);
+    assert_eq!(running.status().code(), Some(3));
+}
+
+fn a_chosen_stop_signal_starts_the_timers() {
+    for (name, signal) in [("WINCH", SIGWINCH), ("sigusr1", SIGUSR1), ("RTMIN+3", rtmin(3)), ("3", SIGQUIT)] {
+        let options = ["-k", "300ms", "-d", "100ms", "--stop-signal", name];
+        let mut running = ready(Init::pid1(&options).start(play(Role::Receive)));
+        // In place of the default.
+        for other in [SIGTERM, SIGINT] {
+            running.signal(other);
+            running.prints(other);
+        }
+        assert!(!is_armed(&running));
+        let start = Instant::now();
+        running.signal(signal);
+        running.prints(signal);
+        assert!(start.elapsed() >= 100 * MILLISECOND);
+        assert_eq!(running.status().code(), Some(137));
+        assert!(start.elapsed() >= 400 * MILLISECOND, "{:?}", start.elapsed());
+    }
+}
+
+/// From the variable and the command line.
+fn chosen_stop_signals_add_up() {
+    for signal in [SIGTERM, SIGWINCH, SIGUSR1] {
+        let options = ["-k", "1h", "--stop-signal=TERM", "--stop-signal=WINCH"];
+        let init = Init::pid1(&options).env("SEXTON_OPTIONS", "--stop-signal USR1");
+        let mut running = ready(init.start(play(Role::Receive)));
+        running.signal(SIGINT);
+        running.prints(SIGINT);
+        assert!(!is_armed(&running));
+        running.signal(signal);
+        running.prints(signal);
+        assert!(is_armed(&running), "{signal}");
+        running.end();
+    }
+}
+
+fn a_chosen_stop_signal_reaches_those_that_are_waited_for() {
+    for (init, command) in both_ways(&["-va", "--stop-signal", "QUIT"], left_behind(&[Straggler::Session], 0))
+    {
+        let mut running = init.start(command);
+        assert_eq!(running.stderr.line(), "sexton: phase: draining");
+        running.signal(SIGQUIT);
+        assert_eq!(running.stderr.line(), "sexton: phase: draining, stopping");
+        running.prints("straggler SIGQUIT");
+        assert_eq!(running.status().code(), Some(5));
+    }
 }
 
 /// The PID of the child in the family, as it is seen from here.
@@ -118,7 +186,7 @@ fn delay_holds_the_first_stop_request_back() {
 /// It is forwarded in place of the one that was held back: many a program aborts its orderly
 /// shutdown at the second.
 fn a_second_stop_request_ends_the_delay() {
-    for (first, second) in [(SIGTERM, SIGTERM), (SIGTERM, SIGINT), (SIGINT, SIGQUIT)] {
+    for (first, second) in [(SIGTERM, SIGTERM), (SIGTERM, SIGINT), (SIGINT, SIGTERM)] {
         let mut running = ready(Init::pid1(&["-d", "1h"]).start(play(Role::Receive)));
         running.signal(first);
         wait_until("it was taken", || running.is_idle());
@@ -164,7 +232,6 @@ fn a_stopped_sexton_kills_no_process_early() {
     assert!(start.elapsed() >= 600 * MILLISECOND, "{:?}", start.elapsed());
 }
 
-/// A user presses Ctrl-Z during the shutdown, and goes to lunch.
 fn invalid_durations_are_reported() {
     for (option, value) in [("-k", "soon"), ("-t", "-1"), ("-d", "99999999999h"), ("-k", "1.2.3"), ("-t", "")]
     {

@@ -326,6 +326,21 @@ pub(crate) fn leave_orphans(init: Init, count: u32) -> Running {
     running
 }
 
+/// As PID 1, and as a subreaper, which is the command of a PID 1: were it to signal
+/// strangers, these would not be the machine's.
+pub(crate) fn both_ways(options: &[&str], command: Vec<OsString>) -> [(Init, Vec<OsString>); 2] {
+    let mut inner: Vec<OsString> = vec![sexton().into()];
+    inner.extend(words(options));
+    inner.extend(command.iter().cloned());
+    [(Init::pid1(options), command), (Init::pid1(&[]), inner)]
+}
+
+/// A command that exits with 5 and leaves such a straggler, which works for so many
+/// milliseconds when it gets TERM.
+pub(crate) fn left_behind(straggler: &[Straggler], work: u32) -> Vec<OsString> {
+    play(Role::LeaveBehind { straggler: straggler.to_vec(), code: 5, work: work * MILLISECOND })
+}
+
 /// Standard error as text.
 pub(crate) fn stderr_text(output: &Output) -> &str {
     std::str::from_utf8(&output.stderr).expect("text")
