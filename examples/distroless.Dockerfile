@@ -1,5 +1,5 @@
-# Distroless: no shell, no package manager; one more file is all that is needed. Give the
-# base by --build-arg BASE=... and your app in place of /bin/sleep.
+# Distroless: no shell, no package manager; sexton adds one file. Set the base by
+# --build-arg BASE=..., and put your app in place of /bin/sleep.
 ARG BASE
 FROM ${BASE}
 COPY sexton /sexton

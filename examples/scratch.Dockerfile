@@ -1,5 +1,5 @@
-# Nothing but sexton and a static app (here `app`, beside this file). There is no PATH to
-# search, no /bin/sh, and no /tmp: sexton needs none of them.
+# Nothing but sexton and a static app (here `app`, beside this file). There are no PATH,
+# no /bin/sh and no /tmp; sexton needs none of them.
 FROM scratch
 COPY sexton /sexton
 COPY app /app

@@ -1,5 +1,4 @@
-//! Copying this very program somewhere (`--install`): into a volume that it shares with
-//! an image that has never heard of it.
+//! `--install`: copies this program, into a volume for an image that does not contain it.
 
 #![forbid(unsafe_code)]
 
@@ -49,8 +48,8 @@ impl Display for Failure {
 
 /// Copies this program to `target`, or as `sexton` into it if that is a directory.
 ///
-/// It is there whole or not at all (`rename(2)`), whoever runs what was there before;
-/// executable for everyone, and that has been tried.
+/// The new file appears whole or not at all (`rename(2)`), even while a process runs the
+/// old one. Everyone may execute it, and that is checked.
 pub fn install(target: &[u8]) -> Result<(), Failure> {
     let mut path = LongPath::default();
     let into: &[u8] =
@@ -58,8 +57,9 @@ pub fn install(target: &[u8]) -> Result<(), Failure> {
     let path = path.join(&[target, into]).ok_or(Errno::ENAMETOOLONG)?;
     let source = open_own_file().map_err(Failure::NoSource)?;
 
-    // Beside it, so that it can be renamed. Others may install at the same moment, from
-    // PID namespaces in which they have the same PID.
+    // The copy is made in the same directory, so that it can be renamed. A PID would be no
+    // unique name for it: processes of several PID namespaces may install at the same
+    // moment.
     let directory = match path.to_bytes().iter().rposition(|byte| *byte == b'/') {
         Some(slash) => path.to_bytes().get(..=slash).unwrap_or_default(),
         None => b"",
@@ -87,8 +87,8 @@ fn is_directory(path: &CStr) -> bool {
     open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, 0).is_ok()
 }
 
-/// The file that was executed: by the kernel's reference to it, or, where there is no
-/// /proc, by the path that it was executed by.
+/// Opens the file that was executed, by the kernel's reference to it or, without a /proc,
+/// by the path that was given to `execve`.
 fn open_own_file() -> Result<OwnedFd, Errno> {
     open(c"/proc/self/exe", OFlag::O_RDONLY, 0).or_else(|errno| match exec_path() {
         Some(path) => open(path, OFlag::O_RDONLY, 0),
@@ -110,10 +110,10 @@ fn fill(source: &OwnedFd, copy: OwnedFd, path: &CStr) -> Result<(), Failure> {
             rest = rest.get(written.max(1)..).unwrap_or_default();
         }
     }
-    // Whatever the umask took away.
+    // The umask may have removed permissions.
     fchmod(&copy, Mode::from_bits_truncate(0o755))?;
     fsync(&copy)?;
-    // Everyone may, so it can only be the mount's or a security module's doing.
+    // Everyone has permission, so only the mount or a security module can forbid it.
     access(path, AccessFlags::X_OK).map_err(|errno| {
         let noexec = fstatfs(&copy).is_ok_and(|found| found.flags().contains(FsFlags::ST_NOEXEC));
         if noexec { Failure::NoExec } else { Failure::Refused(errno) }

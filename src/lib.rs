@@ -5,7 +5,7 @@
 //! rules hold in all of it, and a check of the release binary enforces them: nothing
 //! allocates, and nothing that is reachable can panic, as a dead PID 1 is a dead container.
 //!
-//! Which room to enter (`doc/design.md` tells more):
+//! The modules (`doc/design.md` has more):
 //!
 //! | module | what it knows |
 //! |---|---|
@@ -32,7 +32,7 @@ use nix::unistd::getpid;
 
 use cli::compat::Profile;
 use cli::options::InfoPage;
-use cli::{Mode, Settings};
+use cli::{Mode, OPTIONS_ENV};
 use diagnose::zombies;
 use log::{Escaped, Level, Log, Reason};
 use supervise::forward::INIT;
@@ -47,13 +47,20 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
     let mask = block_all_signals();
 
     let profile = Profile::of(arguments.get(0).unwrap_or_default().to_bytes());
-    let (settings, first) = match Settings::read(profile, arguments, environment) {
-        Ok(read) => read,
+    let mut settings = profile.defaults(environment);
+    let log = Log::new(Level::Error as u8);
+    if let Err(error) = settings.read_variable(environment.get(OPTIONS_ENV).unwrap_or_default()) {
+        log.fatal(format_args!("{OPTIONS_ENV}: {error}"));
+        return EXIT_FAILED;
+    }
+    let first = match settings.read_arguments(arguments) {
+        Ok(first) => first,
         Err(error) => {
-            Log::new(Level::Error as u8).fatal(format_args!("{error}"));
+            log.fatal(format_args!("{error}"));
             return EXIT_FAILED;
         }
     };
+    profile.finish(&mut settings);
     let log = Log::new(settings.verbosity);
     let command = match settings.mode {
         Mode::Print(page) => return print(page, profile, &log),
@@ -61,7 +68,8 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
         Mode::Install(target) => return install_to(target, &log),
         Mode::Pause => None,
         Mode::Run => {
-            // Had we inherited it ignored, no wait status would ever be ours.
+            // With SIGCHLD ignored, the kernel keeps no wait status for us (`wait(2)`,
+            // NOTES).
             let sigchld_ignored = ignore_sigchld(false);
             Some(Command { arguments, first, environment, mask, sigchld_ignored })
         }
@@ -84,8 +92,8 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
     if settings.config.remapped.contains(code) { 0 } else { code }
 }
 
-// None of these is inlined: with their buffers in it, the frame of `run` would touch ten
-// pages of the stack, for as long as the command runs.
+// None of these is inlined: with their buffers in it, the frame of `run` would keep ten
+// pages of the stack for as long as the command runs.
 
 #[inline(never)]
 fn print(page: InfoPage, profile: &Profile, log: &Log) -> u8 {

@@ -2,10 +2,10 @@
 //! standard output.
 //!
 //! PID 1 must never wait for the program that reads its messages: one that stops reading
-//! would stop the reaping, and with it the container. So each line is one write of at
-//! most `PIPE_BUF` bytes (`pipe(7)`: such a write is whole or not at all), made only when
-//! it cannot block. Otherwise the line is dropped, and the next one reports how many were.
-//! `O_NONBLOCK` is no way out: it belongs to the open file description, which the command
+//! would stop the reaping, and with it the container. So each line is one write of at most
+//! `PIPE_BUF` bytes (`pipe(7)`: such a write is whole or not at all), made only when it
+//! cannot block. Otherwise the line is dropped, and the next one reports how many were.
+//! `O_NONBLOCK` does not help: it belongs to the open file description, which the command
 //! shares.
 
 #![forbid(unsafe_code)]
@@ -18,13 +18,12 @@ use nix::errno::Errno;
 use crate::sys::fd::{Timeout, write_to_stdout, write_unless_it_blocks};
 use crate::sys::{ErrorText, error_text};
 
-/// How much is logged, from [`Level::Error`], which always is, to [`Level::Trace`] at
-/// `-vvv`.
+/// How much is logged: from [`Level::Error`], always, to [`Level::Trace`], at `-vvv`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Level {
-    /// A fault that the user should mend, and output that was asked for.
+    /// A fault that the user should fix, and output that an option asked for.
     Error = 0,
-    /// `-v`: what differs from what could be expected.
+    /// `-v`: what could not be done, and the phases of the end.
     Info = 1,
     /// `-vv`: the start, each signal forwarded, the end.
     Debug = 2,
@@ -32,7 +31,7 @@ pub enum Level {
     Trace = 3,
 }
 
-/// Writes messages, as many as were asked for.
+/// Writes the messages that `-v` asks for.
 pub struct Log {
     verbosity: u8,
     dropped: Cell<u32>,
@@ -75,7 +74,8 @@ impl Log {
         self.write(message, Timeout::OneSecond);
     }
 
-    fn log(&self, level: Level, message: Arguments) {
+    /// Logs at a level.
+    pub fn log(&self, level: Level, message: Arguments) {
         if level as u8 <= self.verbosity {
             self.write(message, Timeout::None);
         }
@@ -93,8 +93,8 @@ impl Log {
     }
 }
 
-/// Writes a line to standard output, all of it, and waits for that if need be. Only what
-/// was asked for with `-h`, `-V`, `-l` and `-z` goes there.
+/// Writes a whole line to standard output, and waits if need be. Only what was asked for
+/// with `-h`, `-V`, `-l` and `-z` goes there.
 pub fn print_line(line: Arguments) -> Result<(), Errno> {
     write_to_stdout(Line::of(line).as_bytes())
 }
@@ -111,7 +111,8 @@ impl Line {
 
     /// The text, and the end of the line.
     pub fn of(text: Arguments) -> Self {
-        let mut line = Self::without_end(text);
+        let mut line = Self { bytes: [0; Self::SIZE], length: 0 };
+        let _ = line.write_fmt(text);
         if let Some(end) = line.bytes.get_mut(line.length) {
             *end = b'\n';
             line.length += 1;
@@ -119,19 +120,9 @@ impl Line {
         line
     }
 
-    fn without_end(text: Arguments) -> Self {
-        let mut line = Self { bytes: [0; Self::SIZE], length: 0 };
-        let _ = line.write_fmt(text);
-        line
-    }
-
     /// All of it.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
-    }
-
-    fn as_str(&self) -> &str {
-        str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 
@@ -158,41 +149,56 @@ pub struct Escaped<'a>(pub &'a [u8]);
 
 impl Escaped<'_> {
     const LONGEST: usize = 256;
-
-    fn write(&self, to: &mut dyn Write) -> fmt::Result {
-        let shown = self.0.get(..Self::LONGEST).unwrap_or(self.0);
-        for chunk in shown.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                if is_control(character) {
-                    write_hex(to, character.encode_utf8(&mut [0; 4]).as_bytes())?;
-                } else {
-                    to.write_char(character)?;
-                }
-            }
-            write_hex(to, chunk.invalid())?;
-        }
-        if shown.len() < self.0.len() { to.write_str("...") } else { Ok(()) }
-    }
 }
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        if f.width().is_none() {
-            return self.write(f);
+        let shown = self.0.get(..Self::LONGEST).unwrap_or(self.0);
+        for chunk in shown.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                if is_control(character) {
+                    write_hex(f, character.encode_utf8(&mut [0; 4]).as_bytes())?;
+                } else {
+                    f.write_char(character)?;
+                }
+            }
+            write_hex(f, chunk.invalid())?;
         }
-        let mut line = Line::without_end(format_args!(""));
-        let _ = self.write(&mut line);
-        f.pad(line.as_str())
+        if shown.len() < self.0.len() { f.write_str("...") } else { Ok(()) }
     }
 }
 
-/// Those of ASCII and those of ISO 6429 behind them (C1), which terminals obey, too.
+/// Text that fills a column, of at least this many characters.
+pub struct Column<T>(pub T, pub usize);
+
+impl<T: Display> Display for Column<T> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let mut counter = Counter { to: f, characters: 0 };
+        write!(counter, "{}", self.0)?;
+        (counter.characters..self.1).try_for_each(|_| f.write_char(' '))
+    }
+}
+
+/// Passes text on, and counts its characters.
+struct Counter<'a, 'b> {
+    to: &'a mut Formatter<'b>,
+    characters: usize,
+}
+
+impl Write for Counter<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.characters += text.chars().count();
+        self.to.write_str(text)
+    }
+}
+
+/// The control characters of ASCII, and those of ISO 6429 (C1), which terminals obey, too.
 fn is_control(character: char) -> bool {
     matches!(character, '\0'..='\x1f' | '\x7f'..='\u{9f}')
 }
 
-fn write_hex(to: &mut dyn Write, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(to, "\\x{byte:02x}"))
+fn write_hex(f: &mut Formatter, bytes: &[u8]) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
 }
 
 /// An error in the C library's words (`strerror(3)`).
@@ -201,7 +207,7 @@ pub struct Reason(pub Errno);
 impl Display for Reason {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let mut text: ErrorText = [0; size_of::<ErrorText>()];
-        f.write_str(error_text(self.0, &mut text))
+        Escaped(error_text(self.0, &mut text).to_bytes()).fmt(f)
     }
 }
 
@@ -238,7 +244,10 @@ mod tests {
 
     #[test]
     fn foreign_text_fills_a_column() {
-        assert_eq!(format!("[{:<5}][{:>4}]", Escaped(b"ab"), Escaped("ö\n".as_bytes())), "[ab   ][ö\\x0a]");
+        assert_eq!(
+            format!("[{}][{}]", Column(Escaped(b"ab"), 5), Column(Escaped("ö\n".as_bytes()), 6)),
+            "[ab   ][ö\\x0a ]"
+        );
     }
 
     #[test]
@@ -252,11 +261,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_full_line_still_ends(words in proptest::collection::vec(any::<Vec<u8>>(), 0..20)) {
-            let mut line = Line::without_end(format_args!(""));
-            for word in &words {
-                let _ = write!(line, "{}", Escaped(word));
-            }
-            let line = Line::of(format_args!("{}", line.as_str()));
+            let words: String = words.iter().map(|word| Escaped(word).to_string()).collect();
+            let line = Line::of(format_args!("{words}"));
             let newlines = line.as_bytes().iter().filter(|byte| **byte == b'\n').count();
             prop_assert!(line.as_bytes().ends_with(b"\n"));
             prop_assert_eq!(newlines, 1);

@@ -4,10 +4,15 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use crate::sys::time::Nanos;
+/// A time in nanoseconds, which reaches for 584 years. Not `Duration`: its arithmetic
+/// can panic, and a compiler does not always see that it will not.
+pub type Nanos = u64;
 
-/// The value of decimal digits alone: no sign, no space. None where there are none, or
-/// anything else, or where it does not fit.
+/// One second.
+pub const SECOND: Nanos = 1_000_000_000;
+
+/// The value of decimal digits alone: no sign, no space. None where there are no digits, or
+/// other characters, or the value does not fit.
 pub fn parse_u32(digits: &[u8]) -> Option<u32> {
     u32::try_from(parse_u64(digits)?).ok()
 }
@@ -24,7 +29,7 @@ pub fn parse_u64(digits: &[u8]) -> Option<u64> {
 }
 
 /// Reads a TIME: a decimal number with an optional `ms`, `s` (the default), `m` or `h`.
-/// What is below a nanosecond is cut off. None where it is no such number, or more than
+/// Fractions of a nanosecond are cut off. None where it is not such a number, or more than
 /// some 584 years.
 pub fn parse_duration(word: &[u8]) -> Option<Nanos> {
     let digit_or_point = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
@@ -53,8 +58,10 @@ pub fn parse_duration(word: &[u8]) -> Option<Nanos> {
 
 /// The part before the first `separator`, and the part behind it, if there is one.
 pub fn split_once(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
-    let mut parts = text.splitn(2, |byte| *byte == separator);
-    (parts.next().unwrap_or_default(), parts.next())
+    match text.iter().position(|byte| *byte == separator) {
+        Some(end) => (text.get(..end).unwrap_or_default(), text.get(end + 1..)),
+        None => (text, None),
+    }
 }
 
 /// The rest of the first line that begins with `key`.

@@ -85,7 +85,7 @@ impl Options {
     }
 }
 
-/// Those that are there; sexton is.
+/// The inits that this machine has; sexton is always one of them.
 fn inits(also: Vec<Init>) -> Vec<Init> {
     let mut inits = vec![Init::new("sexton", env!("CARGO_BIN_EXE_sexton"))];
     let dist = Path::new(ROOT).join("dist").join(std::env::consts::ARCH).join("sexton");
@@ -120,7 +120,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // The documents hold the figures of what everybody can build, in a full run.
+    // The documents hold figures of a full run, and of what anyone can build.
     let write = !options.quick && options.also.is_empty();
     let inits = inits(options.also);
     let effort = if options.quick { Effort::QUICK } else { Effort::FULL };

@@ -11,7 +11,7 @@ use crate::Init;
 
 /// How much is done for a figure.
 pub(crate) struct Effort {
-    /// How many starts are looked at while there is nothing to do.
+    /// How many starts are observed while there is nothing to do.
     rests: usize,
     starts: usize,
     storms: usize,
@@ -28,10 +28,10 @@ impl Effort {
         Self { rests: 1, starts: 20, storms: 1, signals: 50, crowd: 10, idle: Duration::from_millis(1100) };
 }
 
-/// How many orphans die at once.
+/// How many orphans exit at once.
 pub(crate) const STORMS: [usize; 3] = [100, 1_000, 10_000];
 
-/// What was found out about an init. Times are in microseconds, sizes in KiB.
+/// The figures of an init. Times are in microseconds, sizes in KiB.
 #[derive(Default, Clone)]
 pub(crate) struct Figures {
     /// Of the file, in bytes.
@@ -41,8 +41,8 @@ pub(crate) struct Figures {
     pub(crate) private_dirty: u64,
     pub(crate) page_tables: u64,
     pub(crate) wake_ups: u64,
-    /// What a crowd of them has in memory together: their proportional shares and their
-    /// page tables.
+    /// What many of them take in memory together: their proportional shares and their page
+    /// tables.
     pub(crate) crowd: u64,
     /// From before the start of `true` to after its end, less what it takes alone.
     pub(crate) overhead: Spread,
@@ -50,12 +50,12 @@ pub(crate) struct Figures {
     pub(crate) per_orphan: [f64; STORMS.len()],
     /// The largest resident set after a storm of each size.
     pub(crate) peak: [u64; STORMS.len()],
-    /// Of a signal through the init to the command, and a byte back: the median, and
-    /// what 99 of 100 stay below.
+    /// From a signal, through the init to the command, to a byte back: the median, and the
+    /// value that 99 of 100 stay below.
     pub(crate) round_trip: (f64, f64),
 }
 
-/// What there is of many samples.
+/// What remains of many samples.
 #[derive(Default, Clone, Copy)]
 pub(crate) struct Spread {
     pub(crate) minimum: f64,
@@ -68,7 +68,7 @@ impl Spread {
     }
 }
 
-/// What was found out about all of them.
+/// The figures of all inits.
 pub(crate) struct Results {
     /// In the order of the inits.
     pub(crate) figures: Vec<Figures>,
@@ -137,7 +137,7 @@ fn as_in_a_container(command: &mut Command) {
     command.env_clear().envs([("PATH", path), ("HOSTNAME", "0123456789ab"), ("HOME", "/root")]);
 }
 
-/// A number that /proc has of a process.
+/// A number that /proc reports of a process.
 fn field(process: i32, file: &str, name: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{process}/{file}")).expect("proc");
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -274,12 +274,12 @@ fn round_trips(inits: &[Init], effort: &Effort, figures: &mut [Figures]) {
     all.into_iter().for_each(Running::end);
 }
 
-/// In every round another one begins: the one that comes after a pause pays for it.
+/// Each round begins with another init, as the first one after a pause is slower.
 fn turns(round: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |turn| (turn + round) % count)
 }
 
-/// The value below which this part of them is.
+/// The value below which this part of the samples is.
 fn quantile(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[((values.len() - 1) as f64 * part).round() as usize]

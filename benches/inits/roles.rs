@@ -26,8 +26,8 @@ fn wait_for_end_of_input() {
     let _ = io::stdin().read_to_end(&mut Vec::new());
 }
 
-/// Makes COUNT orphans that wait for the end of a pipe, and lets them die at once when a
-/// line comes. Prints how many microseconds it took until none of them was left.
+/// Makes COUNT orphans that wait for the end of a pipe, and lets them exit at once when a
+/// line arrives. Prints how many microseconds it took until none of them was left.
 fn storm(count: usize) {
     let mut orphans = Vec::with_capacity(count);
     let mut hold = [0; 2];

@@ -18,7 +18,7 @@ pub struct Profile {
     names: &'static [&'static str],
     /// What `--version` prints before the number. Docker and Podman look for tini's.
     pub version_name: &'static str,
-    /// Which processes get the signals, unless an option says so.
+    /// Which processes get the signals, unless an option chooses others.
     scope: Scope,
     /// Whether to adopt orphans when not PID 1, without an option.
     adopt: bool,
@@ -26,7 +26,7 @@ pub struct Profile {
     warn_of_orphans: bool,
     /// Reads the program's own environment variables.
     read_environment: fn(&mut Settings, Environment),
-    /// What differs when all options are known.
+    /// Changes what depends on the options, when all are known.
     finish: fn(&mut Settings),
 }
 
@@ -76,7 +76,7 @@ const PROFILES: &[Profile] = &[
 ];
 
 impl Profile {
-    /// The one that goes with the name in `argv[0]`.
+    /// The profile for the name in `argv[0]`.
     pub fn of(name: &[u8]) -> &'static Self {
         let base = base_name(name);
         let known = |profile: &&Self| profile.names.iter().any(|known| known.as_bytes() == base);
@@ -113,7 +113,7 @@ fn read_tini_environment(settings: &mut Settings, environment: Environment) {
         settings.config.scope = Scope::Group;
     }
     settings.config.adopt = environment.get("TINI_SUBREAPER").is_some();
-    // Its levels begin one below ours: 0 silences even warnings, 1 is usual.
+    // Its levels begin one below ours: 0 silences even warnings, 1 is the default.
     if let Some(level) = environment.get("TINI_VERBOSITY").and_then(parse_u32) {
         settings.config.warn_of_orphans = level > 0;
         settings.verbosity = level.saturating_sub(1).min(u32::from(u8::MAX)) as u8;

@@ -11,18 +11,19 @@ use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
 
-use crate::log::{Escaped, Level, print_line};
+use crate::log::{Escaped, print_line};
 use crate::supervise::config::Config;
-use crate::sys::args::{Arguments, Environment};
+use crate::sys::args::Arguments;
 use crate::sys::fd::write_to_stdout;
 use compat::Profile;
 use options::{InfoPage, print_help};
 use parse::{NextWord, ParseEnd, Parser};
 
 /// The environment variable with options that are read before those of the command line.
-const OPTIONS_ENV: &str = "SEXTON_OPTIONS";
+pub const OPTIONS_ENV: &str = "SEXTON_OPTIONS";
 
 /// What the options ask for.
+#[derive(Default)]
 pub struct Settings<'a> {
     /// What to do.
     pub mode: Mode<'a>,
@@ -35,9 +36,10 @@ pub struct Settings<'a> {
 }
 
 /// What to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Mode<'a> {
     /// Run the command.
+    #[default]
     Run,
     /// `-P`: run none, and reap.
     Pause,
@@ -61,38 +63,24 @@ impl Mode<'_> {
     }
 }
 
-impl Default for Settings<'_> {
-    fn default() -> Self {
-        Self { mode: Mode::Run, config: Config::default(), mirror: false, verbosity: Level::Error as u8 }
-    }
-}
-
 impl Settings<'static> {
-    /// Reads the options of the variable, then those of the command line. Returns the index
-    /// of the command's name, too.
-    pub fn read(
-        profile: &Profile,
-        arguments: Arguments,
-        environment: Environment,
-    ) -> Result<(Self, usize), UsageError<'static>> {
-        let mut settings = profile.defaults(environment);
-        settings.read_variable(environment.get(OPTIONS_ENV).unwrap_or_default())?;
+    /// Reads the options of the command line. Returns the index of the command's name.
+    pub fn read_arguments(&mut self, arguments: Arguments) -> Result<usize, UsageError<'static>> {
         let mut index = 0;
-        let end = settings.read_words(&mut || {
+        let end = self.read_words(&mut || {
             index += 1;
             arguments.get(index).map(CStr::to_bytes)
         })?;
         let first = if end == ParseEnd::Separator { index + 1 } else { index };
-        profile.finish(&mut settings);
-        match (settings.mode, arguments.get(first)) {
+        match (self.mode, arguments.get(first)) {
             (Mode::Run, None) if arguments.get(1).is_none() => Err(UsageError::Nothing),
             (Mode::Run, None) => Err(UsageError::NoCommand),
-            (Mode::Pause, None) if settings.config.stop_policy.timeout.is_some() => {
+            (Mode::Pause, None) if self.config.stop_policy.timeout.is_some() => {
                 Err(UsageError::TimeoutOfPause)
             }
             (mode, word) => match mode.option_without_command().zip(word) {
                 Some((option, word)) => Err(UsageError::Command { option, word: word.to_bytes() }),
-                None => Ok((settings, first)),
+                None => Ok(first),
             },
         }
     }
@@ -104,18 +92,17 @@ impl<'a> Settings<'a> {
         Parser { settings: self, words }.parse()
     }
 
-    /// Reads options only, separated by white space.
-    fn read_variable(&mut self, value: &'a [u8]) -> Result<(), UsageError<'a>> {
+    /// Reads options only, separated by white space, as the variable has them.
+    pub fn read_variable(&mut self, value: &'a [u8]) -> Result<(), UsageError<'a>> {
         let mut words = value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let mut last: &[u8] = b"";
         let end = self.read_words(&mut || {
             last = words.next()?;
             Some(last)
         });
-        match end {
-            Ok(ParseEnd::Words) => Ok(()),
-            Ok(ParseEnd::Word | ParseEnd::Separator) => Err(UsageError::NotAnOption(last)),
-            Err(error) => Err(error.in_variable()),
+        match end? {
+            ParseEnd::Words => Ok(()),
+            ParseEnd::Word | ParseEnd::Separator => Err(UsageError::NotAnOption(last)),
         }
     }
 }
@@ -140,7 +127,7 @@ pub enum UsageError<'a> {
     Nothing,
     /// No command behind the options.
     NoCommand,
-    /// A command with an option that takes none.
+    /// A command behind an option that takes none.
     Command {
         /// The option.
         option: &'static str,
@@ -153,8 +140,6 @@ pub enum UsageError<'a> {
     NotAnOption(&'a [u8]),
     /// An option that is wrong.
     Option {
-        /// Whether it stands in the variable.
-        in_variable: bool,
         /// Which one.
         option: Spelled<'a>,
         /// What is wrong.
@@ -165,7 +150,7 @@ pub enum UsageError<'a> {
 /// What is wrong with an option.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Fault<'a> {
-    /// There is none of this name; but perhaps one of a similar name.
+    /// No option has this name. The nearest name, if one is near.
     Unknown(Option<&'static str>),
     /// It takes no value, and got one.
     UnwantedValue(&'a [u8]),
@@ -177,18 +162,9 @@ pub enum Fault<'a> {
         kind: &'static str,
         /// The value.
         value: &'a [u8],
-        /// What would be right.
+        /// What a right one looks like.
         hint: &'static str,
     },
-}
-
-impl<'a> UsageError<'a> {
-    fn in_variable(self) -> Self {
-        match self {
-            Self::Option { option, fault, .. } => Self::Option { in_variable: true, option, fault },
-            error => error,
-        }
-    }
 }
 
 impl Display for UsageError<'_> {
@@ -202,13 +178,8 @@ impl Display for UsageError<'_> {
                 write!(f, "{option} takes no command (got '{}')", Escaped(word))
             }
             Self::TimeoutOfPause => f.write_str("--timeout needs a command, and --pause runs none"),
-            Self::NotAnOption(word) => write!(f, "{OPTIONS_ENV}: '{}' is not an option", Escaped(word)),
-            Self::Option { in_variable, option, fault } => {
-                if *in_variable {
-                    write!(f, "{OPTIONS_ENV}: ")?;
-                }
-                write!(f, "{option}{fault}")
-            }
+            Self::NotAnOption(word) => write!(f, "'{}' is not an option", Escaped(word)),
+            Self::Option { option, fault } => write!(f, "{option}{fault}"),
         }
     }
 }

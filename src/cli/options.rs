@@ -1,11 +1,13 @@
-//! The table of options: what the parser, `--help`, the manual and the completions know of
-//! them comes from here.
+//! The table of options. The parser and `--help` are made from it, and tests compare the
+//! manual and the README with it.
 
 #![forbid(unsafe_code)]
 
+use std::fmt::{self, Display, Formatter};
+
 use nix::errno::Errno;
 
-use crate::log::print_line;
+use crate::log::{Column, Escaped, print_line};
 use crate::supervise::forward::Scope;
 
 /// An option.
@@ -121,20 +123,27 @@ found, 126 found but not executable, 125 sexton failed or usage error.";
 pub(super) fn print_help() -> Result<(), Errno> {
     print_line(format_args!("{BEFORE_OPTIONS}"))?;
     for option in OPTIONS {
-        let (dash, letter) = option.short.map_or((' ', ' '), |short| ('-', char::from(short)));
-        let comma = if option.short.is_some() { ',' } else { ' ' };
-        let (before, value, behind) = match option.arity {
-            Flag => ("", "", ""),
-            Required(value) => (" ", value, ""),
-            Optional(value) => ("[=", value, "]"),
-        };
-        let long = option.long;
-        let used = long.len() + before.len() + value.len() + behind.len();
-        let gap = HELP_COLUMN.saturating_sub("  -x, --".len() + used);
-        let help = option.help;
-        print_line(format_args!("  {dash}{letter}{comma} --{long}{before}{value}{behind}{:gap$}{help}", ""))?;
+        print_line(format_args!("{}{}", Column(Usage(option), HELP_COLUMN), option.help))?;
     }
     print_line(format_args!("{AFTER_OPTIONS}"))
+}
+
+/// An option as the help has it: `  -p, --parent-death-signal SIG`.
+struct Usage<'a>(&'a Opt);
+
+impl Display for Usage<'_> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self.0.short {
+            Some(letter) => write!(f, "  -{}, --", Escaped(&[letter]))?,
+            None => f.write_str("      --")?,
+        }
+        f.write_str(self.0.long)?;
+        match self.0.arity {
+            Flag => Ok(()),
+            Required(value) => write!(f, " {value}"),
+            Optional(value) => write!(f, "[={value}]"),
+        }
+    }
 }
 
 /// Where the descriptions begin.
@@ -152,7 +161,7 @@ pub(super) fn find_long(name: &[u8]) -> Option<&'static Opt> {
     OPTIONS.iter().find(|option| option.long.as_bytes() == name)
 }
 
-/// The name that a mistyped one was probably meant to be: the nearest one, if few letters
+/// The name that a mistyped one was probably meant to be: the nearest, if few letters
 /// differ.
 pub(super) fn nearest(name: &[u8]) -> Option<&'static str> {
     let most = if name.len() < 5 { 1 } else { 2 };

@@ -6,7 +6,6 @@ use super::options::{Arity, Opt, OptionId, find_long, find_short, nearest};
 use super::{Fault, Mode, Settings, Spelled, UsageError};
 use crate::supervise::shutdown::Timeout;
 use crate::sys::signal::Signal;
-use crate::sys::time::Nanos;
 use crate::units::{parse_duration, parse_u32, split_once};
 
 /// The next word, if there is one.
@@ -17,13 +16,13 @@ pub(super) type NextWord<'a, 'w> = &'w mut dyn FnMut() -> Option<&'a [u8]>;
 pub(super) enum ParseEnd {
     /// With the last word, or with one that asks for a page and nothing else.
     Words,
-    /// At the word taken last, the first one that is no option.
+    /// At the word taken last, the first one that is not an option.
     Word,
     /// Before that, at `--`.
     Separator,
 }
 
-/// Where Kubernetes looks for a container's termination message, unless told otherwise.
+/// Where Kubernetes looks for a container's termination message by default.
 const TERMINATION_LOG: &[u8] = b"/dev/termination-log";
 
 pub(super) struct Parser<'a, 'w> {
@@ -53,7 +52,7 @@ impl<'a> Parser<'a, '_> {
     fn long_option(&mut self, word: &'a [u8]) -> Result<(), UsageError<'a>> {
         let (name, attached) = split_once(word, b'=');
         let spelled = Spelled { dashes: "--", name };
-        let wrong = |fault| UsageError::Option { in_variable: false, option: spelled, fault };
+        let wrong = |fault| UsageError::Option { option: spelled, fault };
         let option = find_long(name).ok_or_else(|| wrong(Fault::Unknown(nearest(name))))?;
         if let (Arity::Flag, Some(value)) = (option.arity, attached) {
             return Err(wrong(Fault::UnwantedValue(value)));
@@ -67,7 +66,7 @@ impl<'a> Parser<'a, '_> {
             && let Some((name, rest)) = bundle.split_at_checked(1)
         {
             let spelled = Spelled { dashes: "-", name };
-            let wrong = |fault| UsageError::Option { in_variable: false, option: spelled, fault };
+            let wrong = |fault| UsageError::Option { option: spelled, fault };
             let option = name.first().and_then(|letter| find_short(*letter));
             let option = option.ok_or_else(|| wrong(Fault::Unknown(None)))?;
             let (attached, next) = match (option.arity, rest) {
@@ -87,32 +86,32 @@ impl<'a> Parser<'a, '_> {
             (Arity::Required(name), None) => Some((self.words)().ok_or(Fault::MissingValue(name))?),
             (_, attached) => attached,
         };
-        self.apply(option.id, value)
+        let invalid = |(kind, hint)| Fault::InvalidValue { kind, value: value.unwrap_or_default(), hint };
+        self.apply(option.id, value).map_err(invalid)
     }
 
-    fn apply(&mut self, id: OptionId, given: Option<&'a [u8]>) -> Result<(), Fault<'a>> {
+    /// Changes the settings, or returns what kind of value was expected, and a hint at what
+    /// would be right.
+    fn apply(&mut self, id: OptionId, given: Option<&'a [u8]>) -> Result<(), (&'static str, &'static str)> {
         let value = given.unwrap_or_default();
-        let invalid = |kind, hint| Fault::InvalidValue { kind, value, hint };
-        let duration = || -> Result<Nanos, Fault<'a>> {
-            parse_duration(value).ok_or(invalid("duration", "examples: 10, 1.5s, 250ms, 2m, 1h"))
-        };
-        let signal = || Signal::parse(value).ok_or(invalid("signal", "examples: TERM, sigterm, 15, RTMIN+3"));
+        let duration = || parse_duration(value).ok_or(("duration", "examples: 10, 1.5s, 250ms, 2m, 1h"));
+        let signal = || Signal::parse(value).ok_or(("signal", "examples: TERM, sigterm, 15, RTMIN+3"));
         let Settings { mode, config, mirror, verbosity } = &mut *self.settings;
         match id {
             OptionId::Scope(scope) => config.scope = scope,
-            OptionId::Rewrite => config.rewrites.add(value).map_err(|why| invalid("rewrite", why))?,
+            OptionId::Rewrite => config.rewrites.add(value).map_err(|why| ("rewrite", why))?,
             OptionId::ParentDeathSignal => config.parent_death_signal = Some(signal()?),
             OptionId::Subreaper => config.adopt = true,
             OptionId::MirrorSignal => *mirror = true,
             OptionId::RemapExit => {
                 let code = parse_u32(value).and_then(|code| u8::try_from(code).ok());
-                config.remapped.insert(code.ok_or(invalid("exit code", "0 to 255"))?);
+                config.remapped.insert(code.ok_or(("exit code", "0 to 255"))?);
             }
             OptionId::Delay => config.stop_policy.delay = duration()?,
             OptionId::KillAfter => config.stop_policy.kill_after = Some(duration()?),
             OptionId::StopSignal => match signal()? {
                 Signal::KILL | Signal::STOP | Signal::CHLD => {
-                    return Err(invalid("stop signal", "KILL, STOP and CHLD are never forwarded"));
+                    return Err(("stop signal", "KILL, STOP and CHLD are never forwarded"));
                 }
                 signal => config.stop_signals.choose(signal),
             },
@@ -128,13 +127,13 @@ impl<'a> Parser<'a, '_> {
             OptionId::Report => config.report = true,
             OptionId::Zombies => {
                 let max = if given.is_none() { Some(0) } else { parse_u32(value) };
-                *mode = Mode::Zombies(max.ok_or(invalid("count", "a whole number"))?);
+                *mode = Mode::Zombies(max.ok_or(("count", "a whole number"))?);
             }
             OptionId::TerminationLog => match value {
                 [] if given.is_none() => config.termination_message = Some(TERMINATION_LOG),
                 // Sexton's own working directory is `/`, not that of the command.
                 [b'/', ..] => config.termination_message = Some(value),
-                _ => return Err(invalid("path", "it must be absolute")),
+                _ => return Err(("path", "it must be absolute")),
             },
             OptionId::Install => *mode = Mode::Install(value),
             OptionId::Verbose => *verbosity = verbosity.saturating_add(1),
@@ -358,11 +357,11 @@ mod tests {
         assert_eq!(settings.read_variable(b"-h ls"), Ok(()));
         assert_eq!(settings.mode, Mode::Print(InfoPage::Help));
         for (value, text) in [
-            (&b"-v ls"[..], "SEXTON_OPTIONS: 'ls' is not an option"),
-            (b"-v -- -v", "SEXTON_OPTIONS: '--' is not an option"),
-            (b"-p", "SEXTON_OPTIONS: -p needs a value: SIG"),
-            (b"-q", "SEXTON_OPTIONS: -q: unknown option (see sexton --help)"),
-            (b"-e x\ty", "SEXTON_OPTIONS: -e: invalid exit code 'x' (0 to 255)"),
+            (&b"-v ls"[..], "'ls' is not an option"),
+            (b"-v -- -v", "'--' is not an option"),
+            (b"-p", "-p needs a value: SIG"),
+            (b"-q", "-q: unknown option (see sexton --help)"),
+            (b"-e x\ty", "-e: invalid exit code 'x' (0 to 255)"),
         ] {
             assert_eq!(Settings::default().read_variable(value).unwrap_err().to_string(), text);
         }

@@ -1,4 +1,4 @@
-//! What /proc and the kernel's accounting say of processes.
+//! What /proc and the kernel's accounting report of processes.
 
 #![forbid(unsafe_code)]
 

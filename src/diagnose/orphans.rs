@@ -6,24 +6,24 @@ use std::fmt::{self, Display, Formatter};
 
 use nix::unistd::Pid;
 
-use super::procfs::{Process, Stat};
-use crate::log::{Escaped, Log};
+use super::procfs::{Process, ProgramName, Stat};
+use crate::log::{Column, Escaped, Log};
 use crate::sys::wait::{Usage, WaitStatus};
-use crate::units::{Mebibytes, Seconds, split_once};
+use crate::units::{Mebibytes, Seconds};
 
 /// A child that was reaped and was not the command.
-pub struct Orphan<'a> {
+pub struct Orphan {
     /// Its PID.
     pub pid: Pid,
-    /// What /proc said of it, while it was a zombie.
-    pub stat: Option<Stat<'a>>,
+    /// What /proc reported of it, while it was a zombie.
+    pub stat: Option<Stat>,
     /// How it ended.
     pub status: WaitStatus,
     /// What it used.
     pub usage: Usage,
 }
 
-impl Display for Orphan<'_> {
+impl Display for Orphan {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         write!(f, "reaped {}: {}", Process(self.pid, self.stat), self.status)?;
         if let Some(stat) = &self.stat {
@@ -33,45 +33,28 @@ impl Display for Orphan<'_> {
     }
 }
 
-/// The orphans added up by their programs' names.
+/// The orphans, added up by program name.
 pub struct Report {
     entries: [Entry; Self::NAMES],
-    /// Those of more names than there is room for.
+    /// The orphans of all names that find no room.
     others: Entry,
 }
 
 /// What the orphans of one name add up to. An entry that counts none is free.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Entry {
-    name: [u8; Self::NAME],
+    name: ProgramName,
     count: u64,
     killed: u64,
     usage: Usage,
 }
 
 impl Entry {
-    /// The kernel keeps 15 bytes of a program's name; more, of kernel threads, are cut.
-    const NAME: usize = 16;
-
-    fn add(&mut self, killed: u64, usage: Usage) {
-        self.count = self.count.saturating_add(1);
-        self.killed = self.killed.saturating_add(killed);
-        self.use_more(usage);
-    }
-
-    fn join(&mut self, other: &Self) {
+    fn add(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
         self.killed = self.killed.saturating_add(other.killed);
-        self.use_more(other.usage);
-    }
-
-    fn use_more(&mut self, usage: Usage) {
-        self.usage.cpu = self.usage.cpu.saturating_add(usage.cpu);
-        self.usage.max_rss = self.usage.max_rss.max(usage.max_rss);
-    }
-
-    fn name(&self) -> &[u8] {
-        split_once(&self.name, 0).0
+        self.usage.cpu = self.usage.cpu.saturating_add(other.usage.cpu);
+        self.usage.max_rss = self.usage.max_rss.max(other.usage.max_rss);
     }
 }
 
@@ -87,25 +70,19 @@ impl Report {
 
     /// Counts an orphan.
     pub fn add(&mut self, orphan: &Orphan) {
-        let mut name = [0; Entry::NAME];
-        let known = orphan.stat.as_ref().map_or(&b"(unknown)"[..], |stat| stat.name);
-        for (place, byte) in name.iter_mut().zip(known.iter().take(Entry::NAME - 1)) {
-            *place = *byte;
-        }
+        let name = orphan.stat.map_or_else(|| ProgramName::new(b"(unknown)"), |stat| stat.name);
         let killed = u64::from(orphan.status.term_signal().is_some());
         let entry = self.entries.iter_mut().find(|entry| entry.count == 0 || entry.name == name);
         let entry = entry.unwrap_or(&mut self.others);
-        if entry.count == 0 {
-            entry.name = name;
-        }
-        entry.add(killed, orphan.usage);
+        entry.name = name;
+        entry.add(&Entry { name, count: 1, killed, usage: orphan.usage });
     }
 
-    /// Prints the table, by falling count; it is used up.
+    /// Prints the table, sorted by falling count, and empties it.
     pub fn print(&mut self, log: &Log) {
         let mut total = Entry::default();
         for entry in self.entries.iter().chain([&self.others]) {
-            total.join(entry);
+            total.add(entry);
         }
         if total.count == 0 {
             log.print(format_args!("no orphans"));
@@ -114,7 +91,7 @@ impl Report {
         let row = |name: &[u8], entry: &Entry| log.print(format_args!("{}", Row { name, entry }));
         log.print(format_args!("{HEADING}"));
         while let Some(entry) = self.most() {
-            row(entry.name(), &entry);
+            row(entry.name.as_bytes(), &entry);
         }
         if self.others.count > 0 {
             row(b"(others)", &self.others);
@@ -122,7 +99,7 @@ impl Report {
         row(b"total", &total);
     }
 
-    /// Takes the entry with the highest count; of several, the one that was there first.
+    /// Takes the entry with the highest count; of several, the first.
     fn most(&mut self) -> Option<Entry> {
         let mut most: Option<&mut Entry> = None;
         for entry in self.entries.iter_mut().filter(|entry| entry.count > 0) {
@@ -145,8 +122,9 @@ struct Row<'a> {
 impl Display for Row<'_> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let Entry { count, killed, usage, .. } = self.entry;
-        let (name, cpu, rss) = (Escaped(self.name), Seconds(usage.cpu), Mebibytes(usage.max_rss));
-        write!(f, "{name:<15}{count:>11}{killed:>9}{cpu:>14}{rss:>14}")
+        let name = Column(Escaped(self.name), 15);
+        let (cpu, rss) = (Seconds(usage.cpu), Mebibytes(usage.max_rss));
+        write!(f, "{name}{count:>11}{killed:>9}{cpu:>14}{rss:>14}")
     }
 }
 
@@ -154,9 +132,9 @@ impl Display for Row<'_> {
 mod tests {
     use super::*;
 
-    fn orphan<'a>(name: &'a str, status: i32, cpu: u64, max_rss: u64) -> Orphan<'a> {
+    fn orphan(name: &str, status: i32, cpu: u64, max_rss: u64) -> Orphan {
         let stat = Stat {
-            name: name.as_bytes(),
+            name: ProgramName::new(name.as_bytes()),
             state: b'Z',
             parent: Pid::from_raw(1),
             is_kernel_thread: false,
@@ -184,7 +162,7 @@ mod tests {
 
     fn rows(report: &mut Report) -> Vec<(String, u64)> {
         let mut rows: Vec<_> = std::iter::from_fn(|| report.most())
-            .map(|entry| (String::from_utf8_lossy(entry.name()).into_owned(), entry.count))
+            .map(|entry| (String::from_utf8_lossy(entry.name.as_bytes()).into_owned(), entry.count))
             .collect();
         rows.push(("(others)".into(), report.others.count));
         rows

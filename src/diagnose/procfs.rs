@@ -15,11 +15,11 @@ use nix::unistd::{Pid, read};
 use crate::log::Escaped;
 use crate::sys::fd::{open, read_directory, read_prefix};
 use crate::sys::path::PathBuffer;
-use crate::sys::time::{Nanos, nanos_per_tick, time_since_boot};
-use crate::units::{parse_u32, parse_u64, split_once, value_of};
+use crate::sys::time::{nanos_per_tick, time_since_boot};
+use crate::units::{Nanos, parse_u32, parse_u64, split_once, value_of};
 
-/// Whether /proc shows the PID namespace in which this process has this PID: in another
-/// one's, the numbers mean other processes.
+/// Whether /proc shows the PID namespace in which this process has this PID. In that of
+/// another namespace, the numbers mean other processes.
 pub fn shows_own_namespace(own_pid: Pid) -> bool {
     let mut buffer = [0; 32];
     let stat = read_prefix(c"/proc/self/stat", &mut buffer);
@@ -31,12 +31,11 @@ pub fn is_mounted() -> bool {
     read_prefix(c"/proc/loadavg", &mut [0; 1]).is_some()
 }
 
-/// What `/proc/PID/stat` says (`proc_pid_stat(5)`).
+/// What `/proc/PID/stat` reports (`proc_pid_stat(5)`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stat<'a> {
-    /// The program's name, at most 15 bytes of it (64 for a kernel thread); it may hold
-    /// anything.
-    pub name: &'a [u8],
+pub struct Stat {
+    /// The program's name.
+    pub name: ProgramName,
     /// `Z` is a zombie, `T` stopped, `t` stopped by a tracer.
     pub state: u8,
     /// The parent; PID 0 where it is outside of the PID namespace.
@@ -49,22 +48,18 @@ pub struct Stat<'a> {
     pub started: Nanos,
 }
 
-impl<'a> Stat<'a> {
-    /// Room for all that is looked at.
-    pub fn buffer() -> [u8; 512] {
-        [0; 512]
-    }
-
-    /// Reads it into a buffer; what does not fit is taken as 0.
-    pub fn read(process: Pid, buffer: &'a mut [u8]) -> Option<Self> {
+impl Stat {
+    /// Reads it.
+    pub fn read(process: Pid) -> Option<Self> {
         let mut path = ProcPath::default();
         let path = path.format(format_args!("/proc/{process}/stat"))?;
-        Self::parse(read_prefix(path, buffer)?)
+        // Room for all that is looked at; what does not fit is taken as 0.
+        Self::parse(read_prefix(path, &mut [0; 512])?)
     }
 
     /// The second field is the name in parentheses, which may hold parentheses and spaces,
     /// too: the others count from the last one.
-    fn parse(stat: &'a [u8]) -> Option<Self> {
+    fn parse(stat: &[u8]) -> Option<Self> {
         let open = stat.iter().position(|byte| *byte == b'(')?;
         let close = stat.iter().rposition(|byte| *byte == b')')?;
         let mut fields = stat.get(close..)?.split(|byte| *byte == b' ');
@@ -75,7 +70,7 @@ impl<'a> Stat<'a> {
         let threads = fields.nth(10).and_then(parse_u32).unwrap_or(0);
         let ticks = fields.nth(1).and_then(parse_u64).unwrap_or(0);
         Some(Self {
-            name: stat.get(open + 1..close)?,
+            name: ProgramName::new(stat.get(open + 1..close)?),
             state,
             parent: Pid::from_raw(parent),
             is_kernel_thread: flags & PF_KTHREAD > 0,
@@ -84,7 +79,8 @@ impl<'a> Stat<'a> {
         })
     }
 
-    /// Whether it is no zombie: one whose other threads still run is none.
+    /// Whether it is alive. A process whose main thread has exited has the state `Z`, but
+    /// is no zombie while other threads run.
     pub fn is_alive(&self) -> bool {
         self.state != b'Z' || self.threads > 1
     }
@@ -95,17 +91,37 @@ impl<'a> Stat<'a> {
     }
 }
 
+/// The name of a program as the kernel keeps it: 15 bytes, which may hold anything but a
+/// zero. (Kernel threads have longer ones, which are cut.)
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ProgramName([u8; 16]);
+
+impl ProgramName {
+    /// The start of a name, as much as fits.
+    pub fn new(name: &[u8]) -> Self {
+        let mut bytes = [0; 16];
+        for (place, byte) in bytes.iter_mut().zip(name.iter().take(15)) {
+            *place = *byte;
+        }
+        Self(bytes)
+    }
+
+    /// The name alone.
+    pub fn as_bytes(&self) -> &[u8] {
+        split_once(&self.0, 0).0
+    }
+}
 /// What the kernel's `sched.h` calls this flag of a task.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// A process as it is printed: by PID and, where it is known, name.
 #[derive(Clone, Copy)]
-pub struct Process<'a>(pub Pid, pub Option<Stat<'a>>);
+pub struct Process(pub Pid, pub Option<Stat>);
 
-impl Display for Process<'_> {
+impl Display for Process {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match &self.1 {
-            Some(stat) => write!(f, "{} ({})", self.0, Escaped(stat.name)),
+            Some(stat) => write!(f, "{} ({})", self.0, Escaped(stat.name.as_bytes())),
             None => write!(f, "{}", self.0),
         }
     }
@@ -116,7 +132,7 @@ type ProcPath = PathBuffer<32>;
 
 /// The parent of a process.
 pub fn parent(process: Pid) -> Option<Pid> {
-    Some(Stat::read(process, &mut Stat::buffer())?.parent)
+    Some(Stat::read(process)?.parent)
 }
 
 /// The tracer of a process, a debugger say, if it has one.
@@ -206,7 +222,7 @@ mod tests {
         for name in ["sh", "a b", "a) S 1 (b", ")", "", "((", "x\ny"] {
             let stat = format!("42 ({name}) Z 17 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 3 0 250 9 9");
             let stat = Stat::parse(stat.as_bytes()).unwrap();
-            assert_eq!(stat.name, name.as_bytes());
+            assert_eq!(stat.name.as_bytes(), name.as_bytes());
             assert_eq!((stat.state, stat.parent, stat.threads), (b'Z', Pid::from_raw(17), 3));
             assert_eq!(stat.started, 250 * nanos_per_tick());
         }
@@ -223,8 +239,7 @@ mod tests {
 
     #[test]
     fn our_own_stat() {
-        let mut buffer = Stat::buffer();
-        let stat = Stat::read(Pid::this(), &mut buffer).unwrap();
+        let stat = Stat::read(Pid::this()).unwrap();
         assert!(stat.threads >= 1 && stat.age() < 600_000_000_000);
         assert_eq!(tracer(Pid::this()), None);
     }

@@ -13,9 +13,8 @@ use crate::log::{Escaped, Line, Log, Reason};
 use crate::sys::fd::{open, read_prefix};
 use crate::sys::path::LongPath;
 use crate::sys::signal::Signal;
-use crate::sys::time::Nanos;
 use crate::sys::wait::WaitStatus;
-use crate::units::{Seconds, parse_u64, split_once, value_of};
+use crate::units::{Nanos, Seconds, parse_u64, split_once, value_of};
 
 /// The file, and the count of out-of-memory kills at the start.
 pub struct TerminationMessage<'a> {
@@ -24,7 +23,7 @@ pub struct TerminationMessage<'a> {
 }
 
 impl<'a> TerminationMessage<'a> {
-    /// To be written to this absolute path.
+    /// A message for the file at this absolute path.
     pub fn new(path: &'a [u8]) -> Self {
         Self { path, oom_kills_before: oom_kills().unwrap_or(0) }
     }
@@ -42,8 +41,8 @@ impl<'a> TerminationMessage<'a> {
         }
     }
 
-    /// The file may be anything, put there by any process: a pipe that has no reader does
-    /// not block us, nor is a link followed to make a file.
+    /// Any process may have put anything there. A pipe without a reader does not block
+    /// (O_NONBLOCK), and no link is followed to make a file (O_EXCL).
     fn try_to_write(&self, message: Arguments) -> Result<(), Errno> {
         const FLAGS: OFlag =
             OFlag::O_WRONLY.union(OFlag::O_APPEND).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
@@ -53,7 +52,7 @@ impl<'a> TerminationMessage<'a> {
             Err(Errno::ENOENT) => open(path, FLAGS | OFlag::O_CREAT | OFlag::O_EXCL, 0o644)?,
             opened => opened?,
         };
-        // Where there is no end to go to, a pipe or a terminal, nothing can be in it.
+        // A pipe or a terminal has no end to seek to, and no content.
         if lseek(&file, 0, Whence::SeekEnd).is_ok_and(|length| length > 0) {
             return Ok(());
         }
@@ -98,7 +97,7 @@ impl Display for Ending<'_> {
 
 /// The kernel's count of processes of our cgroup, and those below it, that were killed
 /// because memory ran out (`cgroups(7)`: `memory.events`; before version 2
-/// `memory.oom_control`). None where it is not to be had.
+/// `memory.oom_control`). None where the kernel does not report it.
 fn oom_kills() -> Option<u64> {
     let mut own = [0; 4096];
     let own = read_prefix(c"/proc/self/cgroup", &mut own).unwrap_or_default();

@@ -1,6 +1,6 @@
-//! Whose zombie is it? (`-z`)
+//! Lists zombies, and which process holds each (`-z`).
 //!
-//! A zombie is a process that has exited and that its parent has not waited for. Only the
+//! A zombie is a process that has exited and for which its parent has not waited. Only the
 //! parent can do that; and while the parent lives, no init can.
 
 #![forbid(unsafe_code)]
@@ -87,20 +87,20 @@ impl Observation {
 }
 
 impl Verdict {
-    /// Whether it is a fault that a person should mend.
+    /// Whether it is a fault that the user should fix.
     fn is_fault(self) -> bool {
         !matches!(self, Self::BeingReaped | Self::ThreadsRunning)
     }
 }
 
 /// A verdict in words.
-struct Explanation<'a> {
+struct Explanation {
     verdict: Verdict,
     /// The process that holds the zombie.
-    holder: Process<'a>,
+    holder: Process,
 }
 
-impl Display for Explanation<'_> {
+impl Display for Explanation {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let holder = &self.holder;
         match self.verdict {
@@ -127,8 +127,8 @@ impl Display for Explanation<'_> {
     }
 }
 
-/// How long a parent may take to reap, before it is said not to; and all of them together,
-/// as there is no question where many zombies wait.
+/// How long a parent may take before it counts as one that does not reap. The second is the
+/// limit for all zombies together: where many wait, there is no doubt.
 const REAP_TIMEOUT_MS: u16 = 100;
 const REAP_TIMEOUT_IN_ALL_MS: u16 = 300;
 /// The time between two looks.
@@ -148,8 +148,7 @@ pub fn list() -> Result<u32, Failure> {
         if output.is_err() {
             return;
         }
-        let mut buffer = Stat::buffer();
-        let Some(zombie) = Stat::read(process, &mut buffer).filter(|stat| stat.state == b'Z') else { return };
+        let Some(zombie) = Stat::read(process).filter(|stat| stat.state == b'Z') else { return };
         wait_for_reaping(process, &zombie, &mut time_left);
         match report_zombie(process, &zombie) {
             Ok(true) => zombies = zombies.saturating_add(1),
@@ -162,13 +161,10 @@ pub fn list() -> Result<u32, Failure> {
     Ok(zombies)
 }
 
-/// Gives a zombie's parent some time.
+/// Gives a zombie's parent some time to reap it.
 fn wait_for_reaping(process: Pid, zombie: &Stat, time_left: &mut u16) {
     let mut waited = 0;
-    while waited < REAP_TIMEOUT_MS
-        && *time_left >= STEP_MS
-        && look_again(process, zombie, &mut Stat::buffer()).is_some()
-    {
+    while waited < REAP_TIMEOUT_MS && *time_left >= STEP_MS && look_again(process, zombie).is_some() {
         sleep_ms(STEP_MS);
         waited = waited.saturating_add(STEP_MS);
         *time_left = time_left.saturating_sub(STEP_MS);
@@ -176,17 +172,16 @@ fn wait_for_reaping(process: Pid, zombie: &Stat, time_left: &mut u16) {
 }
 
 /// The same process once more, unless its PID is another process's by now.
-fn look_again<'a>(process: Pid, before: &Stat, buffer: &'a mut [u8]) -> Option<Stat<'a>> {
-    Stat::read(process, buffer).filter(|stat| stat.started == before.started)
+fn look_again(process: Pid, before: &Stat) -> Option<Stat> {
+    Stat::read(process).filter(|stat| stat.started == before.started)
 }
 
 /// Prints a zombie's line; returns whether it is a fault.
 fn report_zombie(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
-    let (mut now, mut parents, mut tracers) = (Stat::buffer(), Stat::buffer(), Stat::buffer());
-    let now = look_again(process, zombie, &mut now);
+    let now = look_again(process, zombie);
     // The parent may have exited meanwhile, and left it to another one.
     let parent = now.map_or(zombie.parent, |now| now.parent);
-    let parent_stat = Stat::read(parent, &mut parents);
+    let parent_stat = Stat::read(parent);
     let observation = Observation {
         threads: zombie.threads,
         gone: now.is_none(),
@@ -197,7 +192,7 @@ fn report_zombie(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
     let verdict = observation.verdict();
     let parent = Process(parent, parent_stat);
     let holder = match verdict {
-        Verdict::Traced(tracer) => Process(tracer, Stat::read(tracer, &mut tracers)),
+        Verdict::Traced(tracer) => Process(tracer, Stat::read(tracer)),
         _ => parent,
     };
     print_line(format_args!(
@@ -210,7 +205,7 @@ fn report_zombie(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
 }
 
 fn print_summary(zombies: u32, processes: u32) -> Result<(), Errno> {
-    if Stat::read(INIT, &mut Stat::buffer()).is_none() {
+    if Stat::read(INIT).is_none() {
         print_line(format_args!(
             "some processes are hidden (/proc is mounted with hidepid): try again as root"
         ))?;
@@ -224,6 +219,7 @@ fn print_summary(zombies: u32, processes: u32) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::procfs::ProgramName;
     use super::*;
 
     #[test]
@@ -260,14 +256,8 @@ mod tests {
 
     #[test]
     fn a_verdict_names_the_holder() {
-        let stat = Stat {
-            name: b"celery",
-            state: b'S',
-            parent: INIT,
-            is_kernel_thread: false,
-            threads: 4,
-            started: 0,
-        };
+        let name = ProgramName::new(b"celery");
+        let stat = Stat { name, state: b'S', parent: INIT, is_kernel_thread: false, threads: 4, started: 0 };
         let said = |verdict| {
             let holder = match verdict {
                 Verdict::Traced(tracer) => Process(tracer, None),

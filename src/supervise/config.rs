@@ -8,6 +8,7 @@ use super::shutdown::{StopPolicy, StopSignals};
 use crate::sys::signal::Signal;
 
 /// How to supervise.
+#[derive(Default)]
 pub struct Config<'a> {
     /// Which processes get the signals.
     pub scope: Scope,
@@ -19,7 +20,7 @@ pub struct Config<'a> {
     pub stop_policy: StopPolicy,
     /// The session and process group that the command gets.
     pub placement: Placement,
-    /// Whether TSTP, TTIN and TTOU are forwarded, whoever sent them, and then stop sexton.
+    /// Whether TSTP, TTIN and TTOU are forwarded, whatever sent them, and then stop sexton.
     pub suspend_on_stop_signals: bool,
     /// Whether the command's process group gets TERM when the command has exited.
     pub terminate_group: bool,
@@ -43,27 +44,6 @@ impl Config<'_> {
     /// Whether an exit code is a failure.
     pub fn is_failure(&self, code: u8) -> bool {
         code != 0 && !self.remapped.contains(code)
-    }
-}
-
-impl Default for Config<'_> {
-    fn default() -> Self {
-        Self {
-            scope: Scope::Group,
-            rewrites: Rewrites::default(),
-            stop_signals: StopSignals::default(),
-            stop_policy: StopPolicy::default(),
-            placement: Placement::Auto,
-            suspend_on_stop_signals: false,
-            terminate_group: false,
-            parent_death_signal: None,
-            adopt: true,
-            warn_of_orphans: false,
-            warn_on_reap: false,
-            report: false,
-            termination_message: None,
-            remapped: ExitCodes::default(),
-        }
     }
 }
 

@@ -13,12 +13,13 @@ use crate::diagnose::procfs::{Stat, for_each_child, for_each_process, shows_own_
 use crate::log::Reason;
 use crate::sys::pids::PidSet;
 use crate::sys::signal::{PidFd, Signal, kill, kill_everything};
-use crate::sys::time::{Nanos, time_since_boot};
+use crate::sys::time::time_since_boot;
+use crate::units::Nanos;
 
 /// Why a signal did not reach the processes that it was for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SignalError {
-    /// Without a /proc of our PID namespace nothing says which processes they are.
+    /// Without a /proc of our PID namespace they cannot be found.
     NoProc,
     /// The kernel refused something.
     Refused(Errno),
@@ -46,9 +47,9 @@ pub fn signal_all(own_pid: Pid, signal: Signal) -> Result<(), SignalError> {
 }
 
 /// One pass over /proc, which lists processes by rising PID: a process that is forked
-/// meanwhile comes later in the same pass, or has its parent's fate. Where PIDs have
-/// started again from the lowest, a child can come before its parent; so passes are made
-/// until one finds no more.
+/// meanwhile comes later in the same pass, or shares its parent's fate. Once PIDs have
+/// wrapped around, a child can come before its parent; so passes are made until one finds
+/// no more.
 fn signal_descendants(ancestor: Pid, signal: Signal) -> Result<(), SignalError> {
     if !shows_own_namespace(ancestor) {
         return Err(SignalError::NoProc);
@@ -75,19 +76,18 @@ fn signal_descendants(ancestor: Pid, signal: Signal) -> Result<(), SignalError> 
     outcome
 }
 
-/// How many passes are made: this is not the place to stay for ever.
+/// The limit on passes, as there may be a process that never stops forking.
 const PASSES: u8 = 8;
 
 /// Whether a process runs, and is a child of one of the family. A zombie receives nothing,
 /// and has no children.
 fn is_child(process: Pid, family: &PidSet) -> bool {
-    Stat::read(process, &mut Stat::buffer())
-        .is_some_and(|stat| stat.is_alive() && family.contains(stat.parent))
+    Stat::read(process).is_some_and(|stat| stat.is_alive() && family.contains(stat.parent))
 }
 
 /// Sends signals to a process if it is `meant`. Between that look and the signal it may
-/// exit, and its PID go to a stranger; a pidfd opened first, and a second look after that,
-/// exclude it. Where there are no pidfds (before Linux 5.3, or a filter refuses them) the
+/// exit, and another process get its PID. A pidfd that is opened first, and a second look,
+/// exclude that. Where there are no pidfds (before Linux 5.3, or a filter refuses them) the
 /// gap stays.
 fn signal_if(process: Pid, signals: &[Signal], meant: &dyn Fn() -> bool) -> Result<(), Errno> {
     let handle = match PidFd::open(process) {
@@ -164,7 +164,7 @@ impl Roots {
         Ok(())
     }
 
-    /// Forgets which roots were asked: there is a new request.
+    /// Forgets which roots were asked, as there is a new request.
     pub fn forget(&mut self) {
         self.notified = None;
         self.earlier = None;
@@ -217,8 +217,7 @@ impl Roots {
         if self.own_pid == INIT && shows_own_namespace(INIT) {
             let _ = for_each_process(&mut |process| {
                 found |= process != INIT
-                    && Stat::read(process, &mut Stat::buffer())
-                        .is_some_and(|stat| stat.is_alive() && is_from_outside(&stat));
+                    && Stat::read(process).is_some_and(|stat| stat.is_alive() && is_from_outside(&stat));
             });
         }
         found
@@ -240,8 +239,7 @@ fn terminate_unseen(own_pid: Pid, signal: Signal, first: bool) -> Result<(), Sig
 /// Whether an earlier request reached a process, if it is a root: its parent is sexton, or
 /// lies outside of the PID namespace.
 fn find_root(process: Pid, own_pid: Pid, earlier: Option<&EarlierRequest>) -> Option<bool> {
-    let mut buffer = Stat::buffer();
-    let stat = Stat::read(process, &mut buffer)?;
+    let stat = Stat::read(process)?;
     let is_root = stat.parent == own_pid || own_pid == INIT && is_from_outside(&stat);
     (stat.is_alive() && is_root).then(|| earlier.is_some_and(|request| request.reached(process, &stat)))
 }

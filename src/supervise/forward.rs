@@ -14,11 +14,12 @@ use crate::units::split_once;
 pub const INIT: Pid = Pid::from_raw(1);
 
 /// Which processes get the signals.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Scope {
     /// The command alone.
     Command,
     /// The command's process group.
+    #[default]
     Group,
     /// As PID 1 all of the namespace, else every descendant.
     Everything,
@@ -49,7 +50,7 @@ impl Rewrites {
         }
     }
 
-    /// Adds a rule `FROM:TO`, or returns why it is none. TO may be 0, for nothing.
+    /// Adds a rule `FROM:TO`, or returns why it is not one. TO may be 0, for nothing.
     pub fn add(&mut self, rule: &[u8]) -> Result<(), &'static str> {
         let (from, Some(to)) = split_once(rule, b':') else { return Err("expected FROM:TO") };
         let from = Signal::parse(from).ok_or("FROM is not a signal")?;
@@ -78,13 +79,14 @@ impl Rewrites {
 
 /// Whether a signal is meant for the command. These are not:
 ///
-/// - SIGCHLD is about sexton's own children.
-/// - The terminal's driver raises TSTP, TTIN and TTOU against the process group that sexton
-///   is in. The command gets its own. Then `si_code` is SI_KERNEL; from a process it is
-///   never positive (`sigaction(2)`). Nor is one that sexton sent to its own process group,
+/// - SIGCHLD, which is about sexton's own children.
+/// - TSTP, TTIN and TTOU that the terminal's driver raises against sexton's process group:
+///   the command's group gets its own. Their `si_code` is SI_KERNEL; from a process it is
+///   never positive (`sigaction(2)`). Nor are those that sexton itself sent to its group,
 ///   after the command had stopped.
-/// - Where the two are in one process group, the driver raises INT, QUIT and WINCH against
-///   both, and what sexton sends to the group comes back to it.
+/// - INT, QUIT and WINCH from the driver, where sexton and the command share a process
+///   group: the command has received them. What sexton sends to that group comes back to
+///   it.
 /// - SIGPIPE and SIGXFSZ that sexton raised by writing a message.
 pub fn is_for_command(info: SignalInfo, own_pid: Pid, shared_group: bool) -> bool {
     let from_ourselves = info.sender() == Some(own_pid);
@@ -146,7 +148,7 @@ impl<'a> Forwarder<'a> {
     /// Logs that a signal did not reach all of the processes that it was for.
     pub fn check(&mut self, signal: Signal, sent: Result<(), SignalError>) {
         match sent {
-            // The process that it was for is gone, or about to be.
+            // The process has exited, or is about to.
             Ok(()) | Err(SignalError::Refused(Errno::ESRCH)) => {}
             Err(error) => self.log_once(format_args!("forwarding {signal}: {error}")),
         }
@@ -160,8 +162,8 @@ impl<'a> Forwarder<'a> {
     }
 }
 
-/// The command leads the group of the same number, unless it has not come to that yet, or
-/// has left it since: then it gets the signal by its PID.
+/// The command leads the group that has its PID as number. Before it has made that group,
+/// and once it has left it, it gets the signal by its PID.
 fn send_to_group(command: Pid, signal: Signal) -> Result<(), SignalError> {
     let sent = kill_group(command, signal);
     let left = || getpgid(Some(command)).is_ok_and(|group| group != command);

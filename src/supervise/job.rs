@@ -7,7 +7,7 @@
 //!
 //! | sexton | the command | the foreground | when the command stops |
 //! |---|---|---|---|
-//! | is called dumb-init, `-c` | stays in sexton's group | is theirs together | the same signal stops sexton |
+//! | is called dumb-init, `-c` | stays in sexton's group | is shared | the same signal stops sexton |
 //! | is called dumb-init | leads a session | is the command's, if sexton leads its session | its group is orphaned: only STOP stops it |
 //! | leads its session, has a terminal (a container's PID 1) | leads a session, and takes the terminal, which sexton gives up | is the command's | its group is orphaned: only STOP stops it |
 //! | the same with `-t` or `-a` | leads a group. Its exit must not hang up the processes that sexton waits for, as that of a session's leader would | is handed over | nothing would continue sexton: as if the group were orphaned |
@@ -39,9 +39,10 @@ use crate::sys::time::sleep_ms;
 use crate::sys::wait::{WaitStatus, reap_child};
 
 /// Which session and process group the command gets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Placement {
-    /// Those that it would have had in sexton's place.
+    /// Those that it would have in sexton's place.
+    #[default]
     Auto,
     /// A session of its own.
     NewSession,
@@ -115,8 +116,9 @@ impl JobSetup {
         (Self { placement, kind }, failed)
     }
 
-    /// Applies it to the child, before that executes. All signals are still blocked: a
-    /// background process that blocks SIGTTOU may set the foreground (`tcsetpgrp(3)`).
+    /// Applies the setup to the child, before it executes the command. All signals are
+    /// still blocked: a background process that blocks SIGTTOU may set the foreground
+    /// (`tcsetpgrp(3)`).
     pub fn apply_in_child(&self) -> Option<FailedCall> {
         match &self.kind {
             JobKind::Session(terminal) => match (setsid(), terminal) {
@@ -136,7 +138,7 @@ impl JobSetup {
         }
     }
 
-    /// What remains to be done for a command that was started; lets go of the terminal.
+    /// Completes the setup when the command has been started, and closes the terminal.
     ///
     /// Parent and child both make the process group, as either may be first to use it.
     pub fn into_job(self, own_pid: Pid, command: Pid) -> Job {
@@ -184,9 +186,9 @@ fn release_terminal(process: &OwnProcess, terminal: &OwnedFd) -> Option<FailedCa
 
 /// Whether sexton's own process group has a terminal's foreground.
 ///
-/// In a PID namespace that the group comes from outside of, it and every other one from
-/// there have the number 0. Then a read of nothing decides: with SIGTTIN blocked, it fails
-/// with EIO in the background.
+/// Groups from outside of the PID namespace all have the number 0 in it. If sexton's is one
+/// of them, a read of no bytes decides: with SIGTTIN blocked, it fails with EIO in the
+/// background.
 fn is_foreground(terminal: &OwnedFd) -> bool {
     let own = getpgrp();
     let foreground = tcgetpgrp(terminal) == Ok(own);
@@ -212,14 +214,14 @@ pub struct Job {
     pub stops_with_command: bool,
     /// Whether sexton is in the command's process group.
     pub shares_group: bool,
-    /// Whether the command was given the foreground.
+    /// Whether sexton gave the command the foreground.
     gave_foreground: bool,
     /// The last process that watched a stopped command.
     watcher: Option<Pid>,
 }
 
 impl Job {
-    /// The job that there is without a command.
+    /// The job where there is no command.
     pub fn none(own_pid: Pid) -> Self {
         Self {
             own_pid,
@@ -234,15 +236,15 @@ impl Job {
     /// The command was stopped by `signal`.
     pub fn on_command_stop(&mut self, process: &OwnProcess, signal: Signal) {
         let wants_terminal = matches!(signal, Signal::TTIN | Signal::TTOU);
-        // The command needs the foreground, and sexton's group has it: the shell may give it
-        // to that group once more, with each further part of a pipeline.
+        // The command needs the foreground, and sexton's group has it. The shell may have
+        // set it again, as it does for each part of a pipeline that it starts.
         if wants_terminal && self.hand_over_foreground() {
             return self.continue_command();
         }
         if !self.has_job_control() {
-            // Without sexton, none of these but STOP would have stopped the command; and
-            // its use of the terminal would have failed, as its group would be an orphaned
-            // one. If sexton joins the group, it is.
+            // Without sexton, the command's group would be orphaned: only STOP would have
+            // stopped the command, and its use of the terminal would have failed with EIO.
+            // If sexton joins that group, the group is orphaned.
             if wants_terminal && !self.shares_group {
                 self.shares_group = setpgid(THIS, self.command).is_ok();
             }
@@ -251,8 +253,9 @@ impl Job {
             }
             return;
         }
-        // The terminal stops all of the foreground group; without sexton, the rest of a
-        // pipeline or the script that runs it would have been in it.
+        // The terminal stops every process of the foreground group. Without sexton, the
+        // rest of the pipeline, or the script that runs the command, would have been in
+        // that group.
         if signal != Signal::STOP && self.command_has_foreground() {
             let _ = kill_own_group(signal);
         }
@@ -264,8 +267,8 @@ impl Job {
         self.hand_over_foreground();
     }
 
-    /// A process of sexton's own group, another part of a pipeline, was stopped as it needs
-    /// the terminal, and the command has it: gives it that.
+    /// Another part of the pipeline, in sexton's own group, was stopped because it needs
+    /// the terminal. If the command has the foreground, that group gets it now.
     pub fn on_terminal_wanted(&mut self) {
         if !self.gave_foreground || !self.command_has_foreground() {
             return;
@@ -277,8 +280,9 @@ impl Job {
         }
     }
 
-    /// Whether a Ctrl-Z that reached sexton was for the command: in a job, while sexton's
-    /// own group has the foreground. Elsewhere the command gets its own.
+    /// Whether a Ctrl-Z that reached sexton was for the command. It was if sexton is in a
+    /// job and its own group has the foreground; otherwise the terminal stops the command's
+    /// group.
     pub fn wants_suspend(&self, info: SignalInfo) -> bool {
         info.signal == Signal::TSTP
             && !info.is_from_user()
@@ -286,7 +290,7 @@ impl Job {
             && controlling_terminal().is_some_and(|terminal| is_foreground(&terminal))
     }
 
-    /// Whether a signal is sexton's own doing: to continue itself or its process group.
+    /// Whether a signal is a CONT that sexton or its watcher sent.
     pub fn sent(&self, info: SignalInfo) -> bool {
         let sender = info.sender();
         info.signal == Signal::CONT
@@ -342,9 +346,9 @@ impl Job {
     }
 
     /// Stops sexton, so that the shell which waits for it notices. A stopped process cannot
-    /// see that its child goes on; so meanwhile a child of sexton's looks at the command,
-    /// and continues sexton when the command has been continued by another process, or has
-    /// exited.
+    /// see that its child goes on. So meanwhile another child of sexton's, the watcher,
+    /// looks at the command. It continues sexton when another process has continued the
+    /// command, or the command has exited.
     fn suspend_until_command_continues(&mut self, process: &OwnProcess) {
         self.watcher = if shows_own_namespace(self.own_pid) {
             fork(process, || self.watch_command()).ok()
@@ -358,12 +362,12 @@ impl Job {
         }
     }
 
-    /// Continues sexton again and again, from when the command is not stopped any more, until
-    /// sexton kills this process, or has ended itself.
+    /// The watcher: from when the command is no longer stopped, it sends sexton CONT in
+    /// each interval, until sexton kills it or has exited.
     fn watch_command(&self) -> u8 {
         while getppid() == self.own_pid {
             sleep_ms(WATCH_INTERVAL_MS);
-            let state = Stat::read(self.command, &mut Stat::buffer()).map(|stat| stat.state);
+            let state = Stat::read(self.command).map(|stat| stat.state);
             if !matches!(state, Some(b'T' | b't')) {
                 let _ = kill(self.own_pid, Signal::CONT);
             }
@@ -380,7 +384,7 @@ impl Job {
     /// Whether sexton's process group is an orphaned one: the parent of the job that it is
     /// part of is in no other group of the same session (POSIX, Orphaned Process Group).
     fn is_orphaned(&self) -> bool {
-        // A session's leader has its parent in another one.
+        // The parent of a session's leader is in another session.
         if getsid(None) == Ok(self.own_pid) {
             return true;
         }
@@ -391,10 +395,10 @@ impl Job {
                 None => return false,
             }
         }
-        // A process outside of our PID namespace cannot be asked.
+        // The session of a process outside of our PID namespace is not known.
         ancestor.as_raw() > 0 && getsid(Some(ancestor)) != getsid(None)
     }
 }
 
-/// How often a stopped command is looked at.
+/// How often the watcher looks at the command.
 const WATCH_INTERVAL_MS: u16 = 50;

@@ -11,12 +11,14 @@ pub mod shutdown;
 pub mod spawn;
 mod supervisor;
 
+use std::fmt::Arguments;
+
 use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, getpid, getppid};
 
 use crate::diagnose::orphans::Report;
 use crate::diagnose::termination::{Ending, TerminationMessage};
-use crate::log::{Escaped, Log, Reason};
+use crate::log::{Escaped, Level, Log, Reason};
 use crate::sys::fd::close_all_but_standard;
 use crate::sys::path::base_name;
 use crate::sys::process::{EXIT_FAILED, OwnProcess, become_subreaper, is_subreaper, set_parent_death_signal};
@@ -71,10 +73,7 @@ pub fn run(
         None => (Target::Pause { ended: false }, Job::none(own_pid), None),
         Some(command) => {
             let (spawned, job) = start(process, command, own_pid, config, log).map_err(|errno| {
-                log.fatal(format_args!("fork: {}", Reason(errno)));
-                if let Some(message) = &message {
-                    message.write(format_args!("fork: {}", Reason(errno)), log);
-                }
+                report_failure(format_args!("fork: {}", Reason(errno)), message.as_ref(), log);
                 EXIT_FAILED
             })?;
             (Target::Command(spawned.pid), job, Some((command, spawned)))
@@ -106,7 +105,7 @@ pub fn run(
     Ok(outcome)
 }
 
-/// Starts the command, in the session, group and foreground that are for it.
+/// Starts the command, in the session, group and foreground that are chosen for it.
 fn start(
     process: &OwnProcess,
     command: &Command,
@@ -159,11 +158,7 @@ fn report_end(
     let (name, log) = (command.name().to_bytes(), supervisor.log);
     let message = message.filter(|_| config.is_failure(outcome.exit_code()));
     if let Some(failure) = spawned.exec_failure(outcome.status) {
-        log.fatal(format_args!("{}: {failure}", Escaped(name)));
-        if let Some(message) = message {
-            message.write(format_args!("{}: {failure}", Escaped(name)), log);
-        }
-        return;
+        return report_failure(format_args!("{}: {failure}", Escaped(name)), message, log);
     }
     let ending = Ending {
         name: base_name(name),
@@ -173,19 +168,26 @@ fn report_end(
         signal: supervisor.last_signal(),
         oom_kills: message.map_or(0, TerminationMessage::oom_kills),
     };
-    if outcome.timed_out || outcome.status.term_signal().is_some() {
-        log.info(format_args!("{ending}"));
-    } else {
-        log.debug(format_args!("{ending}"));
-    }
+    let ended_by_force = outcome.timed_out || outcome.status.term_signal().is_some();
+    let level = if ended_by_force { Level::Info } else { Level::Debug };
+    log.log(level, format_args!("{ending}"));
     if let Some(message) = message {
         message.write(format_args!("{ending}"), log);
     }
 }
 
-/// As PID 1 we get the namespace's orphans in any case. Elsewhere those of our own
-/// descendants are ours if we ask for them (`PR_SET_CHILD_SUBREAPER(2const)`); where that is
-/// refused they go to the process that got them before.
+/// Reports that the command could not be started, on standard error and in the termination
+/// message.
+fn report_failure(failure: Arguments, message: Option<&TerminationMessage>, log: &Log) {
+    log.fatal(failure);
+    if let Some(message) = message {
+        message.write(failure, log);
+    }
+}
+
+/// As PID 1 sexton gets the namespace's orphans in any case. Elsewhere it gets those among
+/// its own descendants if it asks for them (`PR_SET_CHILD_SUBREAPER(2const)`). Where that
+/// is refused they go to the next subreaper above it, or to PID 1.
 fn adopt_orphans(config: &Config, own_pid: Pid, log: &Log) {
     if own_pid == INIT {
         return;
@@ -196,7 +198,7 @@ fn adopt_orphans(config: &Config, own_pid: Pid, log: &Log) {
         }
     } else if config.warn_of_orphans && !is_subreaper() {
         log.error(format_args!(
-            "neither PID 1 nor a child subreaper: zombie reaping won't work (use -s, set TINI_SUBREAPER, or run as PID 1)"
+            "neither PID 1 nor a child subreaper: orphans will not be reaped (use -s, set TINI_SUBREAPER, or run as PID 1)"
         ));
     }
 }
@@ -204,8 +206,8 @@ fn adopt_orphans(config: &Config, own_pid: Pid, log: &Log) {
 /// Asks for the signal at our parent's death. Returns the signal if the parent died just
 /// before that: then the kernel will not send it.
 ///
-/// A parent that was dead before that cannot be distinguished from one that is alive: we are
-/// then PID 1's child, and so are those that PID 1 itself started.
+/// A parent that died earlier is not noticed: sexton is PID 1's child then, as it is where
+/// PID 1 started it.
 fn watch_parent(config: &Config, log: &Log) -> Result<Option<Signal>, u8> {
     let Some(signal) = config.parent_death_signal else { return Ok(None) };
     let parent = getppid();

@@ -11,7 +11,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use crate::sys::signal::{Signal, SignalSet};
-use crate::sys::time::{Nanos, SECOND};
+use crate::units::{Nanos, SECOND};
 
 /// A time on the monotonic clock (`CLOCK_MONOTONIC` in `clock_gettime(2)`): it goes on
 /// while sexton is stopped, and stands still while the machine is suspended.
@@ -22,11 +22,11 @@ pub type Instant = Nanos;
 pub struct StopPolicy {
     /// `-d`: how long the first stop signal is delayed.
     pub delay: Nanos,
-    /// `-k`: how long after it was forwarded what is left is killed.
+    /// `-k`: how long after the first stop signal was forwarded the command is killed.
     pub kill_after: Option<Nanos>,
-    /// `-t`: how long other processes may go on after the command has exited.
+    /// `-t`: how long other processes may run after the command has exited.
     pub grace: Option<Nanos>,
-    /// `-a`: other processes may go on for as long as they like, until a stop signal.
+    /// `-a`: other processes may run until they exit, or a stop signal arrives.
     pub wait_all: bool,
     /// `-x`: how long the command may run.
     pub timeout: Option<Timeout>,
@@ -105,7 +105,8 @@ pub enum Phase {
     },
     /// What is left is being killed.
     Killing {
-        /// When sexton gives up. It never gives up on the command, whose status is its own.
+        /// When sexton gives up. None while the command runs, as its status becomes
+        /// sexton's.
         deadline: Option<Instant>,
     },
     /// There is nothing more to wait for.
@@ -150,7 +151,8 @@ pub enum Action {
     Forward(Signal),
     /// Ask the remaining processes to terminate, by this signal: a new request.
     Terminate(Signal),
-    /// Ask those which that request, or one before the command exited, did not reach.
+    /// Ask the remaining processes that neither such a request nor one before the command
+    /// exited has reached.
     TerminateRest(Signal),
     /// Send SIGKILL.
     Kill,
@@ -215,7 +217,7 @@ impl State {
                 (Phase::Delaying { signal, deadline: now.saturating_add(policy.delay) }, Action::None)
             }
             Phase::Running { .. } | Phase::Delaying { .. } => self.forward_request(signal, now, policy),
-            // It prolongs nothing.
+            // The deadline stays.
             Phase::Stopping { deadline, .. } if self.draining => {
                 (Phase::Stopping { deadline, notified: Some(signal) }, Action::Terminate(signal))
             }
@@ -237,7 +239,7 @@ impl State {
     /// The command has exited, and other processes remain to be waited for.
     fn on_command_exit(&self, now: Instant, policy: &StopPolicy) -> (Phase, Action) {
         match (self.phase, policy.grace) {
-            // No process shall be asked to terminate without a stop signal.
+            // With `-a`, no process is asked to terminate before a stop signal arrives.
             (phase @ Phase::Running { .. }, _) if policy.wait_all => (phase, Action::None),
             (_, Some(grace)) => {
                 let deadline = Some(now.saturating_add(grace));
@@ -247,7 +249,7 @@ impl State {
                 )
             }
             (Phase::Delaying { signal, .. }, None) => self.forward_request(signal, now, policy),
-            // The command's time was up, so that of the remaining processes is, too.
+            // The time of the command is over, and so is that of the remaining processes.
             (Phase::Killing { .. }, None) => Self::kill_others(now),
             (phase, None) => (phase, Action::None),
         }

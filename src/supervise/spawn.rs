@@ -3,8 +3,8 @@
 //!
 //! The parent does not wait for the execution, which may take long (a lazily pulled image,
 //! a network file system): it enters its loop at once. Why the command was not executed
-//! comes back through two numbers in shared memory, which are not touched where all goes
-//! well, and is reported when the child has been reaped.
+//! comes back through two numbers in shared memory, and is reported when the child has been
+//! reaped. If all goes well, that memory is never touched.
 
 #![forbid(unsafe_code)]
 
@@ -58,7 +58,7 @@ impl Spawned {
     }
 }
 
-/// The kernel executed no program.
+/// Why the kernel did not execute the command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ExecFailure {
     errno: Errno,
@@ -69,7 +69,7 @@ pub struct ExecFailure {
 
 /// There is no such command (POSIX's shell, 2.8.2).
 const NOT_FOUND: u8 = 127;
-/// There is one, and it cannot be executed.
+/// There is such a command, and it cannot be executed.
 const NOT_EXECUTABLE: u8 = 126;
 
 impl ExecFailure {
@@ -147,7 +147,7 @@ impl Command {
         let failure = ExecFailure { errno, exists: self.exists(errno) };
         match shared {
             Some(shared) => shared.store(failure.to_numbers()),
-            // Then at least in words.
+            // Without shared memory, the child reports it itself.
             None => log.fatal(format_args!("{}: {failure}", Escaped(self.name().to_bytes()))),
         }
         failure.exit_code()
@@ -174,9 +174,10 @@ impl Command {
                 continue;
             };
             match self.try_file(file) {
-                // Found, but not for us: unless another one is found, report that.
+                // Found, but not permitted. That is reported, unless another directory has
+                // the command.
                 Errno::EACCES => reason = Errno::EACCES,
-                // Not here, or here is nothing that can be searched.
+                // It is not here, or the directory cannot be searched.
                 Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV | Errno::ETIMEDOUT => {}
                 Errno::ELOOP | Errno::ENAMETOOLONG => {}
                 other => return other,
@@ -213,12 +214,12 @@ fn has_slash(name: &CStr) -> bool {
     name.to_bytes().contains(&b'/')
 }
 
-/// Where commands are sought without a `PATH`: what container engines set it to. glibc's
-/// and musl's own defaults differ from each other, and are parts of this.
+/// Where commands are searched for without a `PATH`: the value that container engines set.
+/// The defaults of glibc and musl differ, and both are parts of this.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Whether a file that the kernel cannot execute is a program for another machine all the
-/// same. A shell, given that, answers with a riddle about its syntax.
+/// Whether a file that the kernel cannot execute is a program all the same, for another
+/// machine. A shell would take it for a script, and report a syntax error.
 fn is_elf(file: &CStr) -> bool {
     let mut magic = [0; 4];
     read_prefix(file, &mut magic) == Some(b"\x7fELF")
@@ -226,8 +227,8 @@ fn is_elf(file: &CStr) -> bool {
 
 /// The variables by which a service manager names the process that it means: a service
 /// takes the sockets it is handed (`sd_listen_fds(3)`), and sends keep-alives
-/// (`sd_watchdog_enabled(3)`), only where they hold its own PID. The service manager named
-/// sexton; the command must find itself named.
+/// (`sd_watchdog_enabled(3)`), only where they hold its own PID. The service manager has
+/// put sexton's PID there; the command needs its own.
 struct ServiceVariables {
     listen: Option<EnvSlot>,
     watchdog: Option<EnvSlot>,

@@ -16,22 +16,23 @@ use super::shutdown::{Action, Event, Instant, Phase, State, StopPolicy};
 use super::spawn::Spawned;
 use crate::diagnose::orphans::{Orphan, Report};
 use crate::diagnose::procfs::Stat;
-use crate::log::{Log, Reason};
+use crate::log::{Level, Log, Reason};
 use crate::sys::process::OwnProcess;
 use crate::sys::signal::{Signal, SignalInfo, kill, wait_for_signal};
-use crate::sys::time::{Nanos, SECOND, monotonic_time};
+use crate::sys::time::monotonic_time;
 use crate::sys::wait::{
     WaitFor, WaitStatus, detach_tracee, peek, reap, reap_blocking, reap_with_usage, take_stopped,
 };
+use crate::units::{Nanos, SECOND};
 
-/// What sexton lives for.
+/// What sexton supervises.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     /// A command, by its PID.
     Command(Pid),
-    /// None: it reaps until it is asked to end (`-P`).
+    /// Nothing: it reaps until TERM or INT arrives (`-P`).
     Pause {
-        /// Whether it was.
+        /// Whether one has arrived.
         ended: bool,
     },
 }
@@ -43,9 +44,9 @@ pub(super) struct Supervisor<'a> {
     own_pid: Pid,
     config: &'a Config<'a>,
     pub(super) log: &'a Log,
-    /// Whether signals wait to be taken. Where the kernel refused to block them, none does.
+    /// Whether signals are blocked, and can be waited for. The kernel may have refused it.
     pub(super) signals_blocked: bool,
-    /// The command's start, to know whether it was executed.
+    /// The command as it was started, to know whether it was executed.
     pub(super) spawned: Option<&'a Spawned>,
     forwarder: Forwarder<'a>,
     job: Job,
@@ -69,7 +70,7 @@ const REAPED_IN_A_DRAIN: u16 = 1024;
 /// What a drain found.
 #[derive(Default)]
 struct Drained {
-    /// The command's end.
+    /// How the command ended, if it did.
     exited: Option<WaitStatus>,
     /// The signal that stopped it.
     stopped: Option<Signal>,
@@ -120,10 +121,11 @@ impl<'a> Supervisor<'a> {
     ///    process became sexton: their SIGCHLD is long gone.
     /// 2. SIGCHLD is a wake-up, never a count: the kernel merges several into one
     ///    (`signal(7)`), so each means "reap all there is".
-    /// 3. What a drain found is acted upon when it is over. Once the command has been reaped
-    ///    no signal is sent to it any more, as its PID may be another process's by now.
+    /// 3. What a drain found is acted upon when the drain is over. Once the command has
+    ///    been reaped no signal is sent to it, as its PID may be another process's by then.
     ///
-    /// ECHILD where the command is no child of ours: waiting for it would never end.
+    /// Returns ECHILD if the command is not a child of this process: waiting for it would
+    /// never end.
     pub(super) fn run(
         &mut self,
         parent_died: Option<Signal>,
@@ -157,7 +159,7 @@ impl<'a> Supervisor<'a> {
                         };
                     }
                 }
-                // To see which processes remain.
+                // A drain shows which processes remain.
                 if self.target == (Target::Pause { ended: true }) {
                     break;
                 }
@@ -240,7 +242,7 @@ impl<'a> Supervisor<'a> {
 
     // --- The end -------------------------------------------------------------------
 
-    /// Takes an event into account, and does what is to be done then.
+    /// Feeds an event to the state machine, and carries out the action that it returns.
     fn step(&mut self, event: Event) {
         let policy = &self.config.stop_policy;
         let before = self.state;
@@ -292,7 +294,7 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// The command has exited; or sexton in its place was asked to.
+    /// The command has exited; or, without a command, TERM or INT has arrived.
     fn on_exit(&mut self, status: WaitStatus, others: bool) {
         self.status = Some(status);
         let forwarded = self.last_signal.map(|(signal, _)| signal);
@@ -314,6 +316,7 @@ impl<'a> Supervisor<'a> {
         self.state.postpone(now.saturating_sub(before));
     }
 
+    /// The time, if an option needs it.
     fn now(&self) -> Instant {
         now(&self.config.stop_policy)
     }
@@ -360,9 +363,9 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// Reaps all that can be reaped, unless children end as fast as that: signals and
-    /// deadlines must be heeded, too. That there is no child at all is right where there is
-    /// no command, or the command was the last one.
+    /// Reaps all that can be reaped, up to a limit: where children exit as fast as they are
+    /// reaped, signals and deadlines need their turn, too. ECHILD is no error if there is
+    /// no command to wait for, or it has just been reaped.
     fn drain(&mut self, mut report: Option<&mut Report>) -> Result<Drained, Errno> {
         let running = self.running();
         let mut drained = Drained::default();
@@ -415,9 +418,6 @@ impl<'a> Supervisor<'a> {
     }
 
     /// The same, with a look at /proc before the process is reaped, as there is none after.
-    /// (Not inlined: the buffers would take a quarter of a page of the stack in the loop's
-    /// frame.)
-    #[inline(never)]
     fn reap_and_report(
         &self,
         running: Option<Pid>,
@@ -427,12 +427,12 @@ impl<'a> Supervisor<'a> {
             Ok(None) if self.job.stops_with_command => return take_stopped(),
             Ok(None) => return Ok(None),
             Err(Errno::ECHILD) => return Err(Errno::ECHILD),
-            // Where no look is allowed, by a seccomp filter say, they are reaped without one.
+            // Where `waitid` is refused, by a seccomp filter say, children are reaped
+            // without a look.
             peeked => peeked.unwrap_or(None),
         };
-        let mut buffer = Stat::buffer();
         let stat = match peeked {
-            Some(pid) if running != peeked => Stat::read(pid, &mut buffer),
+            Some(pid) if running != peeked => Stat::read(pid),
             _ => None,
         };
         let Some((pid, status, usage)) = reap_with_usage(peeked, self.what_to_wait_for())? else {
@@ -447,11 +447,8 @@ impl<'a> Supervisor<'a> {
     }
 
     fn report_orphan(&self, orphan: &Orphan, report: Option<&mut Report>) {
-        if self.config.warn_on_reap {
-            self.log.print(format_args!("{orphan}"));
-        } else {
-            self.log.trace(format_args!("{orphan}"));
-        }
+        let level = if self.config.warn_on_reap { Level::Error } else { Level::Trace };
+        self.log.log(level, format_args!("{orphan}"));
         if let Some(report) = report {
             report.add(orphan);
         }

@@ -5,7 +5,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The arguments. The command's are the tail of sexton's own.
+/// The arguments. The command's are the tail of sexton's.
 #[derive(Clone, Copy)]
 pub struct Arguments {
     count: usize,
@@ -58,7 +58,7 @@ pub struct Environment {
     vector: *mut *mut c_char,
 }
 
-/// Where in the vector a variable stands: only [`Environment::find`] makes one.
+/// The position of a variable in the vector. Only [`Environment::find`] makes one.
 #[derive(Clone, Copy)]
 pub struct EnvSlot(usize);
 
@@ -100,7 +100,7 @@ impl Environment {
     }
 
     /// Puts a copy of `entry` in place of a variable. There is room for a few short
-    /// entries; one that finds none leaves the old one in place.
+    /// entries; where there is none left, the variable stays as it is.
     pub fn replace(self, slot: EnvSlot, entry: &CStr) {
         let Some(place) = Replacement::take(entry.to_bytes_with_nul()) else { return };
         // SAFETY: the slot is within the vector that `new` was given, even where `remove`

@@ -18,7 +18,7 @@ const STDERR: BorrowedFd<'static> = standard(libc::STDERR_FILENO);
 
 const fn standard(number: c_int) -> BorrowedFd<'static> {
     // SAFETY: sexton never closes 0, 1 and 2. It may have been started without them; then
-    // the calls that use them fail with EBADF, which all callers heed.
+    // the calls that use them fail with EBADF, which all callers handle.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
@@ -31,11 +31,10 @@ pub enum Timeout {
     OneSecond,
 }
 
-/// Writes a line to standard error, if that can be done without blocking. Returns
-/// whether it was.
+/// Writes a line to standard error, if that does not block. Returns whether it was written.
 ///
-/// A broken pipe is not written to: the SIGPIPE that follows would be blocked, taken, and
-/// be one more signal to distinguish from the command's.
+/// It does not write to a broken pipe: that would raise a SIGPIPE, which would have to be
+/// distinguished from one that is for the command.
 pub fn write_unless_it_blocks(line: &[u8], timeout: Timeout) -> bool {
     let timeout = match timeout {
         Timeout::None => PollTimeout::ZERO,
@@ -48,8 +47,8 @@ pub fn write_unless_it_blocks(line: &[u8], timeout: Timeout) -> bool {
         return false;
     }
     // The command, or any process that holds the same pipe, may fill it right now. This
-    // flag makes the kernel refuse rather than wait, for this write alone; where it does
-    // not know the flag (a terminal, an old kernel), poll's word is what there is.
+    // flag makes the kernel refuse rather than wait, for this write alone; where the flag
+    // is not supported (a terminal, an old kernel), the answer of `poll` has to do.
     match write_nowait(STDERR, line) {
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => write(STDERR, line).is_ok(),
         written => written.is_ok(),
@@ -96,7 +95,7 @@ pub fn write_to_stdout(mut bytes: &[u8]) -> Result<(), Errno> {
 pub fn close_all_but_standard(_: &OwnProcess) {
     const FIRST: c_uint = 3;
     const HIGHEST_TRIED: u64 = 1 << 20;
-    // SAFETY: no code but sexton's holds descriptors, and sexton holds none above 2 here.
+    // SAFETY: no code but sexton's owns descriptors, and sexton owns none above 2 here.
     unsafe {
         if libc::syscall(libc::SYS_close_range, FIRST, c_uint::MAX, 0 as c_uint) == 0 {
             return;
@@ -115,7 +114,7 @@ pub fn open(path: &CStr, flags: OFlag, permissions: u32) -> Result<OwnedFd, Errn
     nix::fcntl::open(path, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(permissions))
 }
 
-/// The start of a file, as much as fits.
+/// Reads the start of a file, as much as fits.
 pub fn read_prefix<'a>(path: &CStr, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     let file = open(path, OFlag::O_RDONLY, 0).ok()?;
     let length = read(file, buffer).ok()?;
@@ -132,7 +131,7 @@ pub fn read_directory(directory: BorrowedFd, buffer: &mut [u8]) -> Result<usize,
     Errno::result(length).map(|length| length as usize)
 }
 
-/// The descriptor that a system call has made, or its failure.
+/// Takes ownership of the descriptor that a system call has made.
 ///
 /// # Safety
 ///
@@ -140,7 +139,7 @@ pub fn read_directory(directory: BorrowedFd, buffer: &mut [u8]) -> Result<usize,
 /// else.
 pub(super) unsafe fn new_descriptor(made: c_long) -> Result<OwnedFd, Errno> {
     let descriptor = Errno::result(made as c_int)?;
-    // SAFETY: the kernel just made it, for us.
+    // SAFETY: the kernel has just made it, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 

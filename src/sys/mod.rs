@@ -1,6 +1,6 @@
-//! All of the unsafe code: system calls, and the memory that the kernel and C handed us,
-//! made safe to use. A type for each concept stands beside the calls that use it. Policy
-//! lives elsewhere.
+//! All of the unsafe code: system calls, and the memory that the kernel and C pass to
+//! `main`, behind safe interfaces. A type for each concept stands beside the calls that use
+//! it. There is no policy here.
 //!
 //! What nix wraps well is called through nix. These calls are bare, each for its reason:
 //!
@@ -10,10 +10,11 @@
 //! | `kill`, `sigaction`, `prctl(PR_SET_PDEATHSIG)` | nix takes no real-time signal |
 //! | `wait4`, `waitid` | nix loses a child that a real-time signal killed; musl's `rusage` is not the kernel's where `long` has 32 bits |
 //! | `ptrace(PTRACE_DETACH)` | nix takes no real-time signal |
+//! | `_Fork` | nix has none |
 //! | `execve` | nix allocates to copy the arguments |
-//! | `pidfd_open`, `pidfd_send_signal`, `close_range`, `pwritev2` | nix has none for Linux |
+//! | `pidfd_open`, `pidfd_send_signal`, `close_range`, `pwritev2` | nix does not have it for Linux |
 //! | `getdents64` | nix's `Dir` allocates |
-//! | `prlimit64` | musl's `setrlimit` brings all that a program with threads needs, 4 KB of it |
+//! | `prlimit64` | musl's `setrlimit` synchronises threads, which is 4 KB of code |
 //! | `ioctl(TIOCNOTTY)`, `ioctl(TIOCSCTTY)`, `tcgetsid` | nix has none |
 //! | `getauxval` | nix has none |
 
@@ -34,10 +35,9 @@ use nix::errno::Errno;
 pub type ErrorText = [u8; 128];
 
 /// The C library's text for an error (`strerror(3)`).
-pub fn error_text(errno: Errno, buffer: &mut ErrorText) -> &str {
+pub fn error_text(errno: Errno, buffer: &mut ErrorText) -> &CStr {
     // SAFETY: the function writes no more than the buffer's length, a zero at the end
     // included.
     unsafe { libc::strerror_r(errno as i32, buffer.as_mut_ptr().cast(), buffer.len()) };
-    let text = CStr::from_bytes_until_nul(buffer).unwrap_or_default();
-    text.to_str().unwrap_or_default()
+    CStr::from_bytes_until_nul(buffer).unwrap_or_default()
 }

@@ -18,7 +18,7 @@ impl<const SIZE: usize> Default for PathBuffer<SIZE> {
 }
 
 impl<const SIZE: usize> PathBuffer<SIZE> {
-    /// Makes it of these parts, joined. None where they are too long, or hold a zero.
+    /// Joins these parts. None where they are too long, or contain a zero.
     pub fn join(&mut self, parts: &[&[u8]]) -> Option<&CStr> {
         let mut length = 0;
         for part in parts {
@@ -30,7 +30,7 @@ impl<const SIZE: usize> PathBuffer<SIZE> {
         CStr::from_bytes_with_nul(self.bytes.get(..=length)?).ok()
     }
 
-    /// Makes it of formatted text. None where that is too long, or holds a zero.
+    /// Formats this text. None where it is too long, or contains a zero.
     pub fn format(&mut self, text: Arguments) -> Option<&CStr> {
         let mut writer = Writer { bytes: &mut self.bytes, length: 0 };
         writer.write_fmt(text).ok()?;

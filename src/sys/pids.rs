@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use nix::unistd::Pid;
 
-/// The set. It is mapped when it is made, and takes memory for the PIDs in it only.
+/// The set. It is a mapping, of which only pages with a PID in them take memory.
 pub struct PidSet(NonNull<u8>);
 
 impl PidSet {

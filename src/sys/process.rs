@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::prctl;
-use nix::unistd::{ForkResult, Pid};
+use nix::unistd::Pid;
 
 use super::args::{Arguments, Environment};
 use super::signal::{Signal, SignalSet, kill, set_disposition, unblock};
 
-/// The proof that this process is sexton's alone: it has one thread, and no other code
-/// in it owns a descriptor.
+/// Proves that this process is sexton's alone: it has one thread, and no other code in it
+/// owns a descriptor.
 pub struct OwnProcess(());
 
 impl OwnProcess {
@@ -39,17 +39,24 @@ pub const EXIT_FAILED: u8 = 125;
 
 /// Starts a child that runs `child` in a copy of this process's memory, and exits with the
 /// code that it returns (`fork(2)`).
+///
+/// By `_Fork`, which may be called in a signal handler, as it does nothing but fork
+/// (POSIX.1-2024): `fork` would first take all locks of the C library, its allocator's and
+/// standard streams' too, on behalf of threads that this process does not have.
 pub fn fork(_: &OwnProcess, child: impl FnOnce() -> u8) -> Result<Pid, Errno> {
-    // SAFETY: there is one thread, so no lock can be held by another one that the child
-    // has no copy of.
-    match unsafe { nix::unistd::fork() }? {
-        ForkResult::Parent { child } => Ok(child),
-        ForkResult::Child => exit(child()),
+    unsafe extern "C" {
+        fn _Fork() -> libc::pid_t;
+    }
+    // SAFETY: there is one thread, so the child cannot inherit a lock that another one
+    // holds.
+    match Errno::result(unsafe { _Fork() })? {
+        0 => exit(child()),
+        pid => Ok(Pid::from_raw(pid)),
     }
 }
 
-/// Two numbers that this process shares with the children that it starts from now on.
-/// As long as they are not touched they take no memory.
+/// Two numbers that this process shares with the children that it starts from now on. They
+/// take no memory until they are touched.
 pub struct SharedNumbers(NonNull<[AtomicI32; 2]>);
 
 impl SharedNumbers {
@@ -78,8 +85,8 @@ impl SharedNumbers {
     }
 }
 
-/// Executes a program with the arguments from `first` on. Returns only where that
-/// failed, with the reason.
+/// Executes a program with the arguments from `first` on. Returns only if that failed, with
+/// the reason.
 pub fn execute(program: &CStr, arguments: Arguments, first: usize, environment: Environment) -> Errno {
     // SAFETY: both vectors are as `execve(2)` takes them.
     unsafe { libc::execve(program.as_ptr(), arguments.tail(first), environment.vector()) };
@@ -126,12 +133,13 @@ pub fn set_parent_death_signal(signal: Signal) -> Result<(), Errno> {
     Errno::result(done).map(drop)
 }
 
-/// Asks for the orphans among our descendants (`PR_SET_CHILD_SUBREAPER(2const)`).
+/// Makes this process the parent of orphans among its descendants
+/// (`PR_SET_CHILD_SUBREAPER(2const)`).
 pub fn become_subreaper() -> Result<(), Errno> {
     prctl::set_child_subreaper(true)
 }
 
-/// Whether this process gets them already.
+/// Whether it is so already.
 pub fn is_subreaper() -> bool {
     prctl::get_child_subreaper() == Ok(true)
 }
@@ -139,14 +147,14 @@ pub fn is_subreaper() -> bool {
 /// Dies of a signal, leaving no core file: the command left one already. Returns where
 /// that is not possible.
 ///
-/// Only this signal is unblocked. Others may be pending, and would be first.
+/// Only this signal is unblocked: others may be pending, and would come first.
 ///
 /// signal-hook's `emulate_default_handler` knows 28 of the 64 signals, takes SIGIO for one
 /// that is ignored, and aborts where a signal does not kill.
 pub fn die_of(signal: Signal) {
-    // Neither may fail the attempt. The limit is for core files. A program that takes core
-    // dumps is called whatever the limit is, but not for a process that is not dumpable
-    // (core(5)).
+    // If either fails, the rest is tried all the same. The limit is for core files. A
+    // program that core dumps are piped to is started whatever the limit is, but not for a
+    // process that is not dumpable (`core(5)`).
     limit(libc::RLIMIT_CORE, Some(Limit { soft: 0, hard: 0 }));
     let _ = prctl::set_dumpable(false);
     set_disposition(signal, libc::SIG_DFL);
@@ -167,8 +175,8 @@ struct Limit {
 }
 
 /// Sets a limit, if a new one is given, and returns what it was; None where that is
-/// refused. Some C libraries' `setrlimit` looks after all threads of the process, of which
-/// there is one.
+/// refused. The `setrlimit` of some C libraries synchronises all threads of the process;
+/// there is only one.
 fn limit<R: Into<i64>>(resource: R, new: Option<Limit>) -> Option<Limit> {
     let mut old = Limit { soft: 0, hard: 0 };
     let new = new.as_ref().map_or(ptr::null(), ptr::from_ref);

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use signal_hook::low_level::signal_name;
 
 use super::fd::new_descriptor;
-use super::time::{Nanos, SECOND};
+use crate::units::{Nanos, SECOND, parse_u32};
 
 /// The first real-time signal that programs use. The kernel has 32 and 33 as well, which
 /// C libraries keep to themselves (`signal(7)`). What they then call SIGRTMIN is 34 with
@@ -79,31 +79,31 @@ impl Signal {
     /// in any case (`TERM`, `sigterm`), or one relative to the real-time range
     /// (`RTMIN+3`, `RTMAX-1`).
     pub fn parse(word: &[u8]) -> Option<Self> {
-        let word = str::from_utf8(word).ok()?;
         if let Some(number) = small_number(word) {
             return Self::new(c_int::from(number));
         }
-        let name = strip_prefix_ignoring_case(word, "SIG").unwrap_or(word);
-        if let Some(offset) = strip_prefix_ignoring_case(name, "RTMIN") {
-            return Self::real_time(RTMIN, offset, "+");
+        let name = strip_prefix_ignoring_case(word, b"SIG").unwrap_or(word);
+        if let Some(offset) = strip_prefix_ignoring_case(name, b"RTMIN") {
+            return Self::real_time(RTMIN, offset, b"+");
         }
-        if let Some(offset) = strip_prefix_ignoring_case(name, "RTMAX") {
-            return Self::real_time(RTMAX, offset, "-");
+        if let Some(offset) = strip_prefix_ignoring_case(name, b"RTMAX") {
+            return Self::real_time(RTMAX, offset, b"-");
         }
-        let alias = ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name));
-        let named = |signal: &Self| signal.name().is_some_and(|known| known.eq_ignore_ascii_case(name));
+        let is_it = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);
+        let alias = ALIASES.iter().find(|(alias, _)| is_it(alias));
+        let named = |signal: &Self| signal.name().is_some_and(is_it);
         alias.map(|(_, signal)| *signal).or_else(|| (1..RTMIN).map(Self).find(named))
     }
 
-    /// RTMIN or RTMAX, moved into the range between them by a signed number.
-    fn real_time(end: u8, offset: &str, direction: &str) -> Option<Self> {
+    /// RTMIN plus, or RTMAX minus, a number; within the range.
+    fn real_time(end: u8, offset: &[u8], direction: &[u8]) -> Option<Self> {
         let distance = if offset.is_empty() { 0 } else { small_number(offset.strip_prefix(direction)?)? };
         let number = if end == RTMIN { end.checked_add(distance)? } else { end.checked_sub(distance)? };
         (RTMIN..=RTMAX).contains(&number).then_some(Self(number))
     }
 
-    /// Its name without `SIG`, if it has one: those that signal-hook has, as every Unix
-    /// does, and Linux's two.
+    /// Its name without `SIG`, if it has one. signal-hook has the names that every Unix
+    /// has; two are Linux's alone.
     fn name(self) -> Option<&'static str> {
         match self.number() {
             libc::SIGSTKFLT => Some("STKFLT"),
@@ -113,12 +113,12 @@ impl Signal {
     }
 }
 
-/// The value of decimal digits alone, up to 255. (The standard library would take a sign.)
-fn small_number(digits: &str) -> Option<u8> {
-    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+/// The value of decimal digits alone, up to 255.
+fn small_number(digits: &[u8]) -> Option<u8> {
+    u8::try_from(parse_u32(digits)?).ok()
 }
 
-fn strip_prefix_ignoring_case<'a>(word: &'a str, prefix: &str) -> Option<&'a str> {
+fn strip_prefix_ignoring_case<'a>(word: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = word.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
@@ -141,8 +141,8 @@ impl Display for Signal {
 
 // --- Sets, the mask, dispositions ----------------------------------------------
 
-/// A set of signals in the kernel's form: bit N-1 is signal N. All 64 are in its reach,
-/// those that C libraries hide included.
+/// A set of signals in the kernel's form: bit N-1 is signal N. It can hold all 64, those
+/// that C libraries hide included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SignalSet(u64);
 
@@ -167,7 +167,7 @@ impl SignalSet {
         (1..=RTMAX).map(Signal).filter(move |signal| self.contains(*signal))
     }
 
-    /// Its size, by which the kernel knows that the caller means the same.
+    /// Its size, which the kernel checks.
     const SIZE: usize = mem::size_of::<u64>();
 }
 
@@ -196,9 +196,9 @@ fn change_mask(how: c_int, set: SignalSet) -> Result<SignalSet, Errno> {
     Errno::result(done).map(|_| old)
 }
 
-/// Sets how SIGCHLD is disposed of, and returns whether it was ignored.
+/// Sets the disposition of SIGCHLD, and returns whether it was ignored.
 ///
-/// A process that ignores it has no zombies, hence no wait statuses to collect (`wait(2)`,
+/// The children of a process that ignores it leave no wait statuses to collect (`wait(2)`,
 /// NOTES).
 pub fn ignore_sigchld(ignore: bool) -> bool {
     let disposition = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
@@ -241,8 +241,8 @@ impl SignalInfo {
         self.code <= 0
     }
 
-    /// The process that sent it with `kill(2)`, or caused it by its own doing. PID 0
-    /// stands for one outside of our PID namespace.
+    /// The process that sent it with `kill(2)`, or whose own call raised it (SIGPIPE). PID
+    /// 0 stands for one outside of our PID namespace.
     pub fn sender(self) -> Option<Pid> {
         (self.code == libc::SI_USER).then_some(self.pid)
     }
@@ -271,7 +271,8 @@ struct KernelTimespec {
 
 fn sigtimedwait(set: SignalSet, timeout: Option<Nanos>) -> Result<SignalInfo, Errno> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    // Should the time not fit, the sleep is shorter than it was to be.
+    // If the time does not fit, the sleep is shorter; the caller's deadline has not passed
+    // then.
     let timeout = timeout.map(|timeout| KernelTimespec {
         seconds: c_long::try_from(timeout / SECOND).unwrap_or(c_long::MAX),
         nanoseconds: (timeout % SECOND) as c_long,
@@ -283,8 +284,8 @@ fn sigtimedwait(set: SignalSet, timeout: Option<Nanos>) -> Result<SignalInfo, Er
         libc::syscall(libc::SYS_rt_sigtimedwait, &raw const set, info.as_mut_ptr(), timeout, SignalSet::SIZE)
     };
     let number = Errno::result(number)?;
-    // SAFETY: it was zeroed, and the kernel wrote over that; where `si_code` is not one
-    // of those with a PID, other plain integers are read as one.
+    // SAFETY: it was zeroed, and the kernel wrote over that; if `si_code` is none of those
+    // with a PID, other plain integers are read in its place.
     let (code, pid) = unsafe {
         let info = info.assume_init();
         (info.si_code, Pid::from_raw(info.si_pid()))
@@ -328,8 +329,8 @@ fn kill_raw(target: libc::pid_t, signal: c_int) -> Result<(), Errno> {
     Errno::result(unsafe { libc::kill(target, signal) }).map(drop)
 }
 
-/// A reference to a process that cannot become one to another process when the PID is
-/// used again (`pidfd_open(2)`, Linux 5.3).
+/// A reference to a process that never refers to another one, even if the PID is used again
+/// (`pidfd_open(2)`, Linux 5.3).
 pub struct PidFd(OwnedFd);
 
 impl PidFd {

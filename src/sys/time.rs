@@ -3,12 +3,7 @@
 use nix::poll::{PollTimeout, poll};
 use nix::time::{ClockId, clock_gettime};
 
-/// A time in nanoseconds, which reaches for 584 years. Not `Duration`: its arithmetic
-/// can panic, and a compiler does not always see that it will not.
-pub type Nanos = u64;
-
-/// One second.
-pub const SECOND: Nanos = 1_000_000_000;
+use crate::units::{Nanos, SECOND};
 
 /// The time on a clock that is never set (`CLOCK_MONOTONIC` in `clock_gettime(2)`).
 pub fn monotonic_time() -> Nanos {
@@ -21,7 +16,7 @@ pub fn time_since_boot() -> Nanos {
     time_on(ClockId::CLOCK_BOOTTIME)
 }
 
-/// There is no Linux without these clocks.
+/// Every Linux has these clocks.
 fn time_on(clock: ClockId) -> Nanos {
     clock_gettime(clock).map_or(0, |time| nanos(time.tv_sec() as u64, time.tv_nsec() as u64))
 }
@@ -30,7 +25,7 @@ pub(super) fn nanos(seconds: u64, rest: u64) -> Nanos {
     seconds.saturating_mul(SECOND).saturating_add(rest)
 }
 
-/// The unit of times in /proc (`sysconf(3)`, _SC_CLK_TCK), as the kernel tells each
+/// The unit of times in /proc (`sysconf(3)`, _SC_CLK_TCK), as the kernel passes it to each
 /// program (`getauxval(3)`, AT_CLKTCK).
 pub fn nanos_per_tick() -> Nanos {
     // SAFETY: has no memory effect.

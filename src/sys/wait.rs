@@ -10,13 +10,14 @@ use nix::unistd::Pid;
 
 use super::process::EXIT_FAILED;
 use super::signal::Signal;
-use super::time::{Nanos, nanos};
+use super::time::nanos;
+use crate::units::Nanos;
 
 /// A wait status as the kernel gives it (`wait(2)`): an integer with questions.
 ///
 /// A conversion to an enum could fail, and would do so after the child is gone:
-/// `nix::sys::wait` answers EINVAL for one that a real-time signal killed, and a
-/// program that waits for that child then waits for ever.
+/// `nix::sys::wait` returns EINVAL for one that a real-time signal killed, and a program
+/// that waits for that child then waits for ever.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WaitStatus(c_int);
 
@@ -44,14 +45,14 @@ impl WaitStatus {
         libc::WIFSIGNALED(self.0) && libc::WCOREDUMP(self.0)
     }
 
-    /// The signal that stopped it, if it has not ended but stopped.
+    /// The signal that stopped it, if it was stopped.
     pub fn stop_signal(self) -> Option<Signal> {
         if libc::WIFSTOPPED(self.0) { Signal::new(libc::WSTOPSIG(self.0)) } else { None }
     }
 
-    /// The exit code that says it to a shell: its own, or 128+N for signal N (POSIX's
-    /// shell, 2.8.2, asks for more than 128; everyone takes this). With 64 signals it
-    /// ends at 192.
+    /// The exit code that reports it to a shell: its own, or 128+N for signal N (POSIX's
+    /// shell, 2.8.2, demands more than 128; shells use this). With 64 signals the highest
+    /// is 192.
     pub fn exit_code(self) -> u8 {
         match self.term_signal() {
             Some(signal) => 128 + signal.number() as u8,
@@ -125,8 +126,8 @@ pub struct Usage {
 
 const ANY_CHILD: libc::pid_t = -1;
 
-/// What the kernel calls `rusage`: in its own words, not in the C library's, which are
-/// wider where `long` has 32 bits.
+/// What the kernel calls `rusage`. The C library's may have wider fields where `long` has
+/// 32 bits.
 #[repr(C)]
 struct KernelUsage {
     user: [c_long; 2],
@@ -160,7 +161,7 @@ fn wait4(
     }
 }
 
-/// A child that has ended, or a tracee that has stopped, which is left as it is
+/// Finds a child that has exited, or a tracee that has stopped, and leaves it as it is
 /// (`waitid(2)`, WNOWAIT). None where there is no such child; ECHILD where there are no
 /// children.
 pub fn peek() -> Result<Option<Pid>, Errno> {
@@ -191,10 +192,10 @@ fn waitid(options: c_int) -> Result<Option<(Pid, c_int)>, Errno> {
     Ok((pid > 0).then_some((Pid::from_raw(pid), status)))
 }
 
-/// Lets go of a stopped child that made this process its tracer, and delivers the signal
-/// that it was stopped for (`ptrace(2)`, PTRACE_DETACH). ESRCH where it is no tracee.
+/// Detaches from a stopped child that made this process its tracer, and delivers the signal
+/// that stopped it (`ptrace(2)`, PTRACE_DETACH). Fails with ESRCH if it is not a tracee.
 ///
-/// SIGTRAP is not delivered: it is what a tracee gets for executing a program.
+/// SIGTRAP is not delivered: a tracee gets it because it has executed a program.
 pub fn detach_tracee(child: Pid, signal: Signal) -> Result<(), Errno> {
     let number = if signal.number() == libc::SIGTRAP { 0 } else { signal.number() };
     // SAFETY: this request reads and writes no memory.

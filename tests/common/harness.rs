@@ -3,7 +3,9 @@
 //! it fails instead. `tests![…]` lists them in place of `#[test]`, which cannot ignore a
 //! test at run time.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
+use std::panic;
 use std::path::PathBuf;
 
 use libtest2_mimic::Trial;
@@ -106,10 +108,20 @@ impl Test {
                 eprintln!("ignored {module}::{}: needs {}", self.name, need.name());
                 context.ignore_for(format!("needs {}", need.name()))?;
             }
-            (self.run)();
-            Ok(())
+            let name = format!("{module}::{}", self.name);
+            let result = panic::catch_unwind(self.run);
+            note(&name, if result.is_ok() { "ok" } else { "failed" });
+            result.map_err(|payload| panic::resume_unwind(payload))
         })
     }
+}
+
+/// Adds a line to the file that `SEXTON_TEST_RESULTS` names, for scripts.
+fn note(name: &str, result: &str) {
+    let Some(path) = std::env::var_os("SEXTON_TEST_RESULTS") else { return };
+    let mut file = File::options().append(true).create(true).open(path).expect("SEXTON_TEST_RESULTS");
+    // In one call: other tests do the same meanwhile.
+    file.write_all(format!("{name} {result}\n").as_bytes()).expect("SEXTON_TEST_RESULTS");
 }
 
 /// The tests of all modules.

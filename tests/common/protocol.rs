@@ -119,8 +119,8 @@ pub(crate) enum Role {
     /// Leaves orphans behind that end at once, prints `left`, and waits for the end of its
     /// standard input.
     Orphans(u32),
-    /// Makes orphans, prints `ready`, and lets them all die at the same instant when a byte
-    /// comes on standard input. Prints, when SIGRTMAX arrives, how often the other signal
+    /// Makes orphans, each in a session of its own, prints `ready`, and lets them all exit at
+    /// the same instant when a byte comes on standard input. Prints, when SIGRTMAX arrives, how often the other signal
     /// has, and waits for the end of its standard input.
     Storm(u32, Signal),
     /// Receives, as does an orphan that has left; lines of the latter begin with `child`.
@@ -142,8 +142,9 @@ pub(crate) enum Role {
     Hop,
     /// Leaves an orphan behind that uses so much CPU time and MiB of memory.
     Burn { cpu: Duration, memory: usize },
-    /// Makes children of each kind, then executes a program, whose children they become.
-    Adopt,
+    /// Makes a zombie, a stopped child, and, if it is to, one that sends no signal when it
+    /// exits; then executes a program, whose children they become.
+    Adopt { silent: bool },
     /// Makes zombies, runs a program, and exits as that did.
     WithZombies(Zombies, u32),
     /// Has a zombie in the PID namespace of this process, prints `ready`, and waits for the
@@ -254,7 +255,8 @@ impl Role {
             Self::Burn { cpu, memory } => {
                 vec!["burn".into(), cpu.as_millis().to_string(), memory.to_string()]
             }
-            Self::Adopt => vec!["adopt".into()],
+            Self::Adopt { silent: false } => vec!["adopt".into()],
+            Self::Adopt { silent: true } => vec!["adopt-silent".into()],
             Self::WithZombies(zombies, count) => {
                 vec!["with-zombies".into(), zombies.name().into(), count.to_string()]
             }
@@ -293,7 +295,8 @@ impl Role {
             "enter-namespace-of" => (Self::EnterNamespaceOf(text(1).parse().expect("a PID")), 2),
             "hop" => (Self::Hop, 1),
             "burn" => (Self::Burn { cpu: time(1), memory: text(2).parse().expect("MiB") }, 3),
-            "adopt" => (Self::Adopt, 1),
+            "adopt" => (Self::Adopt { silent: false }, 1),
+            "adopt-silent" => (Self::Adopt { silent: true }, 1),
             "with-zombies" => (Self::WithZombies(Zombies::from_name(text(1)), number(2)), 3),
             "zombie-in-namespace-of" => (Self::ZombieInNamespaceOf(text(1).parse().expect("a PID")), 2),
             other => panic!("no role {other:?}"),

@@ -8,14 +8,18 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// How long anything may take. It is for a machine under load: what is waited for happens
 /// within milliseconds, or, where a container engine does it, within a second or two.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// `SEXTON_TEST_DEADLINE` sets another, in seconds.
+pub(crate) fn deadline() -> Duration {
+    let seconds = std::env::var("SEXTON_TEST_DEADLINE").map(|seconds| seconds.parse().expect("seconds"));
+    Duration::from_secs(seconds.unwrap_or(60))
+}
 
 /// Waits until something holds.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        assert!(start.elapsed() < deadline(), "not within {:?}: {what}", deadline());
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -23,6 +27,6 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 /// Waits until there is something to read, or the end; false if the deadline passes.
 pub(crate) fn is_readable(file: &impl AsFd) -> bool {
     let mut descriptors = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(DEADLINE).expect("a timeout");
+    let timeout = PollTimeout::try_from(deadline()).expect("a timeout");
     poll(&mut descriptors, timeout) == Ok(1)
 }

@@ -19,7 +19,7 @@ use crate::common::harness::{Need, is_installed, is_root};
 use crate::common::process::process;
 
 pub(crate) use crate::common::harness::sexton;
-pub(crate) use crate::common::wait::{DEADLINE, wait_until};
+pub(crate) use crate::common::wait::{deadline, wait_until};
 
 /// What tests of Docker need.
 pub(crate) const DOCKER: Need =
@@ -69,10 +69,10 @@ pub(crate) fn run(mut command: Command) -> Output {
         if let Some(status) = child.try_wait().expect("wait") {
             break status;
         }
-        if start.elapsed() > DEADLINE {
+        if start.elapsed() > deadline() {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("not within {DEADLINE:?}: {command:?}");
+            panic!("not within {:?}: {command:?}", deadline());
         }
         thread::sleep(Duration::from_millis(5));
     };
@@ -263,7 +263,7 @@ impl Container<'_> {
     pub(crate) fn prints(&self, line: &str) {
         let start = Instant::now();
         while !self.logs().lines().any(|printed| printed.trim_end() == line) {
-            assert!(start.elapsed() < DEADLINE, "{line:?} does not come: {}", self.logs());
+            assert!(start.elapsed() < deadline(), "{line:?} does not come: {}", self.logs());
             thread::sleep(Duration::from_millis(20));
         }
     }

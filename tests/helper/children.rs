@@ -60,8 +60,8 @@ pub(crate) fn enter_namespace_of(pid: i32, program: &[OsString]) -> ExitCode {
 }
 
 /// One is a zombie already, its SIGCHLD taken. One is stopped, and stays so until it is
-/// killed. One sends no SIGCHLD, so that only `__WALL` finds it.
-pub(crate) fn adopt(program: &[OsString]) -> ExitCode {
+/// killed. A silent one sends no SIGCHLD, so that only `__WALL` finds it.
+pub(crate) fn adopt(silent: bool, program: &[OsString]) -> ExitCode {
     let zombie = fork(|| exit(3));
     waitid(Id::Pid(zombie), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("a zombie");
     let stopped = fork(|| {
@@ -69,6 +69,8 @@ pub(crate) fn adopt(program: &[OsString]) -> ExitCode {
         exit(4);
     });
     waitid(Id::Pid(stopped), WaitPidFlag::WSTOPPED).expect("a stopped child");
-    fork_without_signal(5);
+    if silent {
+        fork_without_signal(5);
+    }
     execute(program)
 }

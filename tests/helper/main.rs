@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Role::Burn { cpu, memory } => orphans::burn(cpu, memory),
         Role::WithEscapedChild(escape) => children::with_escaped_child(escape),
         Role::Family => children::family(),
-        Role::Adopt => children::adopt(rest),
+        Role::Adopt { silent } => children::adopt(silent, rest),
         Role::LeaveBehind { straggler, code, work } => stragglers::leave_behind(&straggler, code, work),
         Role::Straggle { straggler, work } => stragglers::straggle_here(&straggler, work),
         Role::LeaveMany { count, chained } => stragglers::leave_many(count, chained),

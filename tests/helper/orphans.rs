@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::prctl;
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::setsid;
 
 use crate::actors::arrivals;
 use crate::signal::{SIGCHLD, SIGKILL, Signal};
@@ -27,6 +28,8 @@ pub(crate) fn storm(count: u32, signal: Signal) -> ExitCode {
     let (reader, writer) = pipe().expect("pipe");
     for _ in 0..count {
         fork_orphan(|| {
+            // What an init forwards to the command's group does not mean them.
+            setsid().expect("setsid");
             let (mut reader, mut byte) = (&reader, [0]);
             // SAFETY: this process has its own, which no destructor will close again.
             unsafe { libc::close(writer.as_raw_fd()) };

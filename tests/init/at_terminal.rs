@@ -20,7 +20,7 @@ pub(crate) fn bash() -> Vec<OsString> {
 pub(crate) fn on(screen: &Screen, init: Init) -> Init {
     let init = init.given(screen.on(&[0, 1, 2]));
     let mut sexton = sexton().into_os_string();
-    for argument in with_arguments(&[]) {
+    for argument in crate::peer::arguments(&[], &[Ask::AdoptOrphans]) {
         sexton.push(" ");
         sexton.push(argument);
     }

@@ -40,6 +40,12 @@ fn with_zombies(zombies: Zombies, count: u32, options: &[&str]) -> Vec<OsString>
     command
 }
 
+/// What is reported of a parent that is at fault.
+const DOES_NOT_WAIT: &str = ", which does not wait for its children";
+
+/// The beginning of the line about an orphan.
+const REAPED: &str = "sexton: reaped ";
+
 fn text(output: &Output) -> Vec<&str> {
     assert_eq!(stderr_text(output), "");
     std::str::from_utf8(&output.stdout).unwrap().lines().collect()
@@ -56,7 +62,7 @@ fn zombies_are_listed_with_the_parent_that_holds_them() {
         let (name, rest) = rest.split_once("), started ").expect("an age");
         assert!(!name.is_empty());
         let (age, rest) = rest.split_once(" s ago, child of ").expect("a parent");
-        assert!(age.parse::<f64>().unwrap() < DEADLINE.as_secs_f64());
+        assert!(age.parse::<f64>().unwrap() < deadline().as_secs_f64());
         let (parent, verdict) = rest.split_once(": ").expect("a verdict");
         let expected = format!(
             "held by {parent}, which does not wait for its children: no init can reap it; fix or restart that process"
@@ -100,7 +106,7 @@ fn a_zombies_odd_name_is_escaped() {
     let output = Init::pid1(&[]).run(with_zombies(Zombies::OddlyNamed, 1, &["-z"]));
     let lines = text(&output);
     assert!(lines[0].contains(r" (a) Z 1 (b\x0ac), started "), "{lines:?}");
-    assert!(lines[0].contains(", which does not wait for its children"), "{lines:?}");
+    assert!(lines[0].contains(DOES_NOT_WAIT), "{lines:?}");
 }
 
 fn a_main_thread_that_has_exited_is_no_zombie() {
@@ -214,14 +220,11 @@ fn an_orphan_is_logged_with_what_it_used() {
         let (stdin, input) = pipe().unwrap();
         let mut running = init.stdin(stdin).start(shell_around(burner()));
         let line = running.stderr.line();
-        assert!(
-            line.starts_with("sexton: reaped ") && line.contains(" (burner): killed by SIGKILL, lived "),
-            "{line}"
-        );
+        assert!(line.starts_with(REAPED) && line.contains(" (burner): killed by SIGKILL, lived "), "{line}");
         let (lived, cpu, memory) = numbers(&line);
         assert!((0.2..0.4).contains(&cpu), "{line}");
         assert!((50.0..70.0).contains(&memory), "{line}");
-        assert!(lived >= 0.1 && lived < DEADLINE.as_secs_f64(), "{line}");
+        assert!(lived >= 0.1 && lived < deadline().as_secs_f64(), "{line}");
         drop(input);
         assert_eq!(running.status().code(), Some(0));
         assert_eq!(running.stderr.rest(), b"", "nothing of the command");
@@ -278,13 +281,13 @@ fn a_report_without_orphans_says_so() {
 }
 
 fn pause_reports_orphans_as_well() {
-    let command = play_with(Role::Adopt, [sexton(), "-PwR".into()]);
+    let command = play_with(Role::Adopt { silent: true }, [sexton(), "-PwR".into()]);
     let mut running = Init::pid1(&[]).without_init().start(command);
     wait_until("they are reaped", || running.is_idle() && running.children().len() == 1);
     running.signal(SIGTERM);
     assert_eq!(running.status().code(), Some(0));
     let logged = String::from_utf8(running.stderr.rest()).unwrap();
-    assert_eq!(logged.matches("sexton: reaped ").count(), 2, "{logged}");
+    assert_eq!(logged.matches(REAPED).count(), 2, "{logged}");
     assert!(logged.contains("): exited with 3, ") && logged.contains("): exited with 5, "), "{logged}");
     assert!(logged.lines().last().unwrap().starts_with("sexton: total                    2 "), "{logged}");
 }
@@ -294,10 +297,7 @@ fn orphans_have_no_names_without_proc() {
     let mut running = leave_orphans(Init::pid1(&["-wR"]).given(Condition::NoProc).stdin(stdin), 3);
     for _ in 0..3 {
         let line = running.stderr.line();
-        assert!(
-            line.starts_with("sexton: reaped ") && line.contains(": exited with 0, cpu 0.0 s, max rss "),
-            "{line}"
-        );
+        assert!(line.starts_with(REAPED) && line.contains(": exited with 0, cpu 0.0 s, max rss "), "{line}");
     }
     drop(input);
     running.status();

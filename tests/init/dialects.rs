@@ -83,7 +83,7 @@ fn the_version_is_the_one_that_engines_look_for() {
     }
 }
 
-const WARNING: &str = "sexton: neither PID 1 nor a child subreaper: zombie reaping won't work (use -s, set TINI_SUBREAPER, or run as PID 1)\n";
+const WARNING: &str = "sexton: neither PID 1 nor a child subreaper: orphans will not be reaped (use -s, set TINI_SUBREAPER, or run as PID 1)\n";
 
 fn tini_warns_where_orphans_go_elsewhere() {
     let logged = |init: Init| stderr_text(&init.called("tini").run(["true"])).to_owned();

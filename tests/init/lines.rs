@@ -3,7 +3,7 @@
 use std::io::{PipeReader, Read};
 use std::os::fd::OwnedFd;
 
-use crate::common::wait::{DEADLINE, is_readable};
+use crate::common::wait::{deadline, is_readable};
 
 /// The lines that come out of a pipe, each within the deadline.
 pub(crate) struct Lines {
@@ -39,7 +39,8 @@ impl Lines {
         let pipe = self.pipe.as_mut().expect("a pipe");
         assert!(
             is_readable(pipe),
-            "nothing came within {DEADLINE:?}; so far: {:?}",
+            "nothing came within {:?}; so far: {:?}",
+            deadline(),
             String::from_utf8_lossy(&self.buffer)
         );
         let mut chunk = [0; 1 << 16];

@@ -1,13 +1,14 @@
 //! The real binary, as PID 1 of a real PID namespace and as an ordinary process.
 //!
-//! `SEXTON_BIN` names another binary to put under the same tests, `SEXTON_ARGS` what it is
-//! to be called with if it is another init (see scripts/compare), `SEXTON_TEST_HELPER`
-//! another copy of the helper. A test that needs what a machine may lack is shown as ignored
+//! `SEXTON_BIN` names another binary to put under the same tests, `SEXTON_PEER` which init it
+//! is if not sexton (see scripts/compare), `SEXTON_TEST_HELPER` another copy of the helper. A
+//! test that needs what a machine may lack is shown as ignored
 //! with the reason; where `SEXTON_TEST_REQUIRE` names the need (`root`), it fails instead.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod after_start;
+mod any_init;
 mod at_terminal;
 mod cli;
 mod diagnosis;
@@ -19,6 +20,7 @@ mod job_control;
 mod lines;
 mod not_pid1;
 mod pause;
+mod peer;
 mod reaping;
 mod remaining;
 mod roots;
@@ -43,6 +45,7 @@ pub(crate) use common::harness::{Test, tests};
 fn main() -> ExitCode {
     let modules = vec![
         ("after_start", after_start::tests()),
+        ("any_init", any_init::tests()),
         ("cli", cli::tests()),
         ("diagnosis", diagnosis::tests()),
         ("dialects", dialects::tests()),

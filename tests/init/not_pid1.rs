@@ -23,7 +23,10 @@ fn subreaper_asks_for_what_is_the_default() {
 
 fn adopts_the_orphans(options: &[&str]) {
     let (stdin, _input) = pipe().unwrap();
-    let mut running = Init::plain(options).stdin(stdin).start(shell("(sleep 1000 & echo $!); read x"));
+    let mut running = Init::plain(options)
+        .asked_to(Ask::AdoptOrphans)
+        .stdin(stdin)
+        .start(shell("(sleep 1000 & echo $!); read x"));
     let orphan: i32 = running.stdout.line().parse().unwrap();
     wait_until("it is sexton's", || process(orphan).is_some_and(|process| process.parent == running.pid));
     kill(orphan, SIGKILL).unwrap();

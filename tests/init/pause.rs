@@ -67,7 +67,7 @@ fn no_other_signal_ends_a_pause() {
 /// As what a container's processes become the children of: here it is executed by one
 /// that has children already, and one of the orphans is left to it later.
 fn pause_reaps_children_that_are_not_its_own() {
-    let command = play_with(Role::Adopt, [sexton(), "-P".into()]);
+    let command = play_with(Role::Adopt { silent: true }, [sexton(), "-P".into()]);
     let mut running = Init::pid1(&[]).without_init().start(command);
     wait_until("the others are reaped", || running.is_idle() && running.children().len() == 1);
     kill(running.children()[0].pid, SIGKILL).unwrap();

@@ -21,6 +21,9 @@ crate::tests![
     new phases_are_logged_in_order,
 ];
 
+/// What a phase's name follows in the log.
+const PHASE: &str = "sexton: phase: ";
+
 /// A second TERM would be printed, too. With every TERM comes a CONT, which is not what this
 /// is about.
 fn remaining_processes_get_term_and_finish_their_work() {
@@ -80,7 +83,7 @@ fn processes_that_ignore_term_are_killed() {
             // The root alone: it decides for its child.
             assert_eq!(printed.matches("straggler SIGTERM").count(), 1, "{straggler:?}: {printed}");
             assert!(start.elapsed() >= 400 * MILLISECOND);
-            assert!(start.elapsed() < DEADLINE);
+            assert!(start.elapsed() < deadline());
         }
     }
 }
@@ -124,7 +127,7 @@ fn processes_of_others_are_spared() {
 fn wait_all_waits_for_a_daemon() {
     for (init, command) in both_ways(&["-va"], left_behind(&[Session], 10)) {
         let mut running = init.start(command);
-        assert_eq!(running.stderr.line(), "sexton: phase: draining");
+        assert_eq!(running.stderr.line(), format!("{PHASE}draining"));
         for signal in [SIGHUP, rtmin(3), SIGTERM] {
             running.signal(signal);
             running.prints(format_args!("straggler {signal}"));
@@ -137,7 +140,7 @@ fn wait_all_waits_for_a_daemon() {
 fn wait_all_with_kill_after_kills_a_daemon() {
     for (init, command) in both_ways(&["-vak", "300ms"], left_behind(&[Session, Deaf], 0)) {
         let mut running = init.start(command);
-        assert_eq!(running.stderr.line(), "sexton: phase: draining");
+        assert_eq!(running.stderr.line(), format!("{PHASE}draining"));
         let start = Instant::now();
         running.signal(SIGTERM);
         assert_eq!(running.stdout.rest(), b"straggler SIGTERM\nstraggler SIGCONT\n");
@@ -201,8 +204,7 @@ fn phases_are_logged_in_order() {
             running.stdout.rest();
             running.status();
             let text = String::from_utf8(running.stderr.rest()).unwrap();
-            let logged: Vec<&str> =
-                text.lines().filter_map(|line| line.strip_prefix("sexton: phase: ")).collect();
+            let logged: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix(PHASE)).collect();
             assert_eq!(logged, phases);
         }
     }

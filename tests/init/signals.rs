@@ -43,7 +43,7 @@ fn every_signal_arrives_once() {
 }
 
 fn queued_signals_arrive_as_often_as_they_were_sent() {
-    let mut running = ready(Init::pid1(&["-c"]).start(play(Role::Count(rtmin(3)))));
+    let mut running = ready(Init::pid1(&[]).start(play(Role::Count(rtmin(3)))));
     // Stopped, so that they queue up.
     running.signal(SIGSTOP);
     for _ in 0..500 {
@@ -105,7 +105,8 @@ sh -c 'trap \"echo child; exit\" USR1; echo ready; while :; do sleep 0.01; done'
 while [ -z \"$n\" ]; do wait; done; [ \"$1\" ] && kill -USR1 $!; wait; echo end";
 
 fn a_signal_goes_to_the_process_group() {
-    let mut running = ready(Init::pid1(&[]).start(shell(FAMILY)));
+    let init = Init::pid1(&[]).asked_to(Ask::ForwardToGroup);
+    let mut running = ready(init.start(shell(FAMILY)));
     running.signal(SIGUSR1);
     running.prints_in_any_order(["child", "parent"]);
 }

@@ -12,6 +12,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use crate::lines::Lines;
+use crate::peer::Peer;
 
 pub(crate) use crate::common::harness::{helper, sexton};
 pub(crate) use crate::common::process::{
@@ -20,25 +21,13 @@ pub(crate) use crate::common::process::{
 pub(crate) use crate::common::protocol::{Condition, Escape, Role, Straggler, Zombies};
 pub(crate) use crate::common::screen::Screen;
 pub(crate) use crate::common::signal::*;
-pub(crate) use crate::common::wait::{DEADLINE, wait_until};
+pub(crate) use crate::common::wait::{deadline, wait_until};
+pub(crate) use crate::peer::Ask;
 
 pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Far more than what is immediate takes, and far less than what must not be waited for.
 pub(crate) const SOON: Duration = Duration::from_secs(15);
-
-/// What another init is to be called with, so that the tests mean the same to it:
-/// `SEXTON_ARGS` with the words before a test's own options, and `--` ends them.
-pub(crate) fn with_arguments(options: &[OsString]) -> Vec<OsString> {
-    match std::env::var("SEXTON_ARGS") {
-        Ok(more) => {
-            let more = more.split_whitespace().map(OsString::from);
-            let end = (options.last().is_none_or(|last| last != "--")).then(|| "--".into());
-            more.chain(options.iter().cloned()).chain(end).collect()
-        }
-        Err(_) => options.to_vec(),
-    }
-}
 
 /// The words that run one of the helper's roles as a command.
 pub(crate) fn play(role: Role) -> Vec<OsString> {
@@ -71,6 +60,7 @@ pub(crate) struct Init {
     directory: Option<tempfile::TempDir>,
     conditions: Vec<Condition>,
     arguments: Vec<OsString>,
+    asks: Vec<Ask>,
     environment: Vec<(OsString, OsString)>,
     without: Vec<OsString>,
     stdin: Stdio,
@@ -93,12 +83,19 @@ impl Init {
             directory: None,
             conditions: Vec::new(),
             arguments: words(options),
+            asks: Vec::new(),
             environment: Vec::new(),
             without: vec!["SEXTON_OPTIONS".into()],
             stdin: Stdio::null(),
             stdout: Stdio::piped(),
             stderr: Stdio::piped(),
         }
+    }
+
+    /// Where it is another init, it is asked for this.
+    pub(crate) fn asked_to(mut self, ask: Ask) -> Self {
+        self.asks.push(ask);
+        self
     }
 
     /// Under this name, which is a symbolic link on sexton.
@@ -156,7 +153,7 @@ impl Init {
         launch.arg("launch").arg(report_end.as_raw_fd().to_string());
         launch.args(self.conditions.iter().map(Condition::to_arg)).arg("--");
         if let Some(program) = &self.program {
-            launch.arg(program).args(with_arguments(&self.arguments));
+            launch.arg(program).args(crate::peer::arguments(&self.arguments, &self.asks));
         }
         launch.args(command.into_iter().map(Into::into));
         for name in &self.without {
@@ -259,6 +256,11 @@ impl Running {
         status.expect("it ended")
     }
 
+    /// Whether sexton has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.launcher.try_wait().expect("wait").is_some()
+    }
+
     /// Waits for sexton's end, and takes all that it and its command printed.
     pub(crate) fn finish(mut self) -> Output {
         let stdout = self.stdout.rest();
@@ -274,7 +276,7 @@ impl Running {
     /// Whether sexton sleeps in its one wait, with nothing left to do.
     pub(crate) fn is_idle(&self) -> bool {
         // Others sleep in other calls.
-        if std::env::var_os("SEXTON_ARGS").is_some() {
+        if Peer::under_test().is_some() {
             return is_in_state(self.pid, 'S');
         }
         self.proc("syscall").split(' ').next() == Some(&libc::SYS_rt_sigtimedwait.to_string())
