@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, renameat};
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{Mode, SFlag, fchmod, lstat};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::FsFlags;
 use nix::unistd::{AccessFlags, access, fsync, read, unlink, write};
@@ -27,6 +27,8 @@ pub enum Failure {
     Refused(Errno),
     /// Nothing can be executed there.
     NoExec,
+    /// What is there is a device, a pipe or a socket, which a file would take the place of.
+    NoRegularFile,
     /// This program's own file cannot be found.
     NoSource(Errno),
 }
@@ -42,6 +44,7 @@ impl Display for Failure {
         match self {
             Self::Refused(errno) => Reason(*errno).fmt(f),
             Self::NoExec => f.write_str("mounted noexec: no program can be executed there"),
+            Self::NoRegularFile => f.write_str("not replaced: not a regular file"),
             Self::NoSource(errno) => write!(f, "reading this program: {}", Reason(*errno)),
         }
     }
@@ -50,12 +53,16 @@ impl Display for Failure {
 /// Copies this program to `target`, or as `sexton` into it if that is a directory.
 ///
 /// It is there whole or not at all (`rename(2)`), whoever runs what was there before;
-/// executable for everyone, and that has been tried.
+/// executable for everyone, and that has been tried. A symbolic link is replaced, and not
+/// written through.
 pub fn install(target: &[u8]) -> Result<(), Failure> {
     let mut path = LongPath::default();
     let into: &[u8] =
         if is_directory(path.join(&[target]).ok_or(Errno::ENAMETOOLONG)?) { b"/sexton" } else { b"" };
     let path = path.join(&[target, into]).ok_or(Errno::ENAMETOOLONG)?;
+    if is_special(path) {
+        return Err(Failure::NoRegularFile);
+    }
     let source = open_own_file().map_err(Failure::NoSource)?;
 
     // Beside it, so that it can be renamed. Others may install at the same moment, from
@@ -85,6 +92,13 @@ pub fn install(target: &[u8]) -> Result<(), Failure> {
 
 fn is_directory(path: &CStr) -> bool {
     open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, 0).is_ok()
+}
+
+fn is_special(path: &CStr) -> bool {
+    lstat(path).is_ok_and(|found| {
+        let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
+        !matches!(kind, SFlag::S_IFREG | SFlag::S_IFLNK | SFlag::S_IFDIR)
+    })
 }
 
 /// The file that was executed: by the kernel's reference to it, or, where there is no
