@@ -12,13 +12,15 @@
 //! | `ptrace(PTRACE_DETACH)` | nix takes no real-time signal |
 //! | `execve` | nix allocates to copy the arguments |
 //! | `pidfd_open`, `pidfd_send_signal`, `close_range`, `pwritev2` | nix has none for Linux |
+//! | `send` | nix needs a further library for its sockets |
 //! | `getdents64` | nix's `Dir` allocates |
 //! | `prlimit64` | musl's `setrlimit` brings all that a program with threads needs, 4 KB of it |
 //! | `ioctl(TIOCNOTTY)`, `ioctl(TIOCSCTTY)`, `tcgetsid` | nix has none |
-//! | `getauxval` | nix has none |
+//! | `getauxval`, `capget`, `prctl(PR_CAP_AMBIENT)` | nix has none |
 
 pub mod args;
 pub mod fd;
+pub mod output;
 pub mod path;
 pub mod pids;
 pub mod process;

@@ -17,6 +17,7 @@ mod inheritance;
 mod install;
 mod job_control;
 mod lines;
+mod messages;
 mod not_pid1;
 mod pause;
 mod reaping;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         ("inheritance", inheritance::tests()),
         ("install", install::tests()),
         ("job_control", job_control::tests()),
+        ("messages", messages::tests()),
         ("not_pid1", not_pid1::tests()),
         ("pause", pause::tests()),
         ("reaping", reaping::tests()),
