@@ -18,8 +18,10 @@ mod install;
 mod job_control;
 mod lines;
 mod messages;
+mod no_command;
 mod not_pid1;
 mod pause;
+mod privileges;
 mod reaping;
 mod remaining;
 mod shutdown;
@@ -50,8 +52,10 @@ fn main() -> ExitCode {
         ("install", install::tests()),
         ("job_control", job_control::tests()),
         ("messages", messages::tests()),
+        ("no_command", no_command::tests()),
         ("not_pid1", not_pid1::tests()),
         ("pause", pause::tests()),
+        ("privileges", privileges::tests()),
         ("reaping", reaping::tests()),
         ("remaining", remaining::tests()),
         ("shutdown", shutdown::tests()),
