@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -206,6 +206,16 @@ fn inherit(command: &mut Command, descriptor: RawFd) {
     unsafe { command.pre_exec(clear) };
 }
 
+/// Writes until there is no more room, and leaves it blocking.
+pub(crate) fn fill(pipe: &(impl AsFd + ?Sized)) {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("non-blocking");
+    for size in [1 << 16, 1] {
+        while nix::unistd::write(pipe, &vec![b'x'; size]).is_ok() {}
+    }
+    fcntl(pipe, FcntlArg::F_SETFL(OFlag::empty())).expect("blocking");
+}
+
 /// Waits until a command that prints so is ready.
 #[track_caller]
 pub(crate) fn ready(mut running: Running) -> Running {
@@ -281,6 +291,26 @@ impl Running {
         }
         self.proc("syscall").split(' ').next() == Some(&libc::SYS_rt_sigtimedwait.to_string())
             && self.status_field("ShdPnd").chars().all(|digit| digit == '0')
+    }
+
+    /// Whether sexton sleeps in one of these system calls.
+    pub(crate) fn is_in(&self, calls: &[libc::c_long]) -> bool {
+        let call = self.proc("syscall");
+        calls.iter().any(|number| call.starts_with(&format!("{number} ")))
+    }
+
+    /// Whether it waits for a descriptor.
+    pub(crate) fn is_in_poll(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        const CALLS: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_ppoll];
+        #[cfg(not(target_arch = "x86_64"))]
+        const CALLS: &[libc::c_long] = &[libc::SYS_ppoll];
+        self.is_in(CALLS)
+    }
+
+    /// Whether it has ended, though its end was not waited for yet.
+    pub(crate) fn has_ended(&self) -> bool {
+        process(self.pid).is_none_or(|process| process.state == 'Z')
     }
 
     /// A field of sexton's `/proc/PID/status`.
