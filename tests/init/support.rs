@@ -308,11 +308,6 @@ impl Running {
         self.is_in(CALLS)
     }
 
-    /// Whether it has ended, though its end was not waited for yet.
-    pub(crate) fn has_ended(&self) -> bool {
-        process(self.pid).is_none_or(|process| process.state == 'Z')
-    }
-
     /// A field of sexton's `/proc/PID/status`.
     pub(crate) fn status_field(&self, name: &str) -> String {
         status_field(self.pid, name)
