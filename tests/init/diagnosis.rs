@@ -167,7 +167,7 @@ fn hidden_processes_are_reported() {
     let place = tempfile::tempdir_in("/var/tmp").unwrap();
     std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let copy = place.path().join("sexton");
-    std::fs::copy(sexton(), &copy).unwrap();
+    copy_sexton(&copy);
     command[4] = copy.into();
     let output = Init::pid1(&[]).run(command);
     let lines = text(&output);

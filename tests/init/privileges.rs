@@ -30,7 +30,7 @@ impl Copy {
         let place = tempfile::tempdir_in("/var/tmp").unwrap();
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let program = place.path().join("sexton");
-        fs::copy(sexton(), &program).unwrap();
+        copy_sexton(&program);
         fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
         Self { place, program }
     }

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
@@ -204,6 +204,13 @@ fn inherit(command: &mut Command, descriptor: RawFd) {
     };
     // SAFETY: the closure does nothing but that.
     unsafe { command.pre_exec(clear) };
+}
+
+/// Copies sexton. Not in this process: another test that forks meanwhile would hold the copy
+/// open for writing for a moment, and it could not be executed (ETXTBSY).
+pub(crate) fn copy_sexton(to: &Path) {
+    let status = Command::new("cp").arg(sexton()).arg(to).status().expect("cp");
+    assert!(status.success());
 }
 
 /// Writes until there is no more room, and leaves it blocking.
