@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, renameat};
-use nix::sys::stat::{Mode, fchmod};
+use nix::sys::stat::{Mode, SFlag, fchmod, lstat};
 use nix::sys::statfs::fstatfs;
 use nix::sys::statvfs::FsFlags;
 use nix::unistd::{AccessFlags, access, fsync, read, unlink, write};
@@ -26,6 +26,8 @@ pub enum Failure {
     Refused(Errno),
     /// Nothing can be executed there.
     NoExec,
+    /// What is there is a device, a pipe or a socket, which a file would take the place of.
+    NoRegularFile,
     /// This program's own file cannot be found.
     NoSource(Errno),
 }
@@ -41,6 +43,7 @@ impl Display for Failure {
         match self {
             Self::Refused(errno) => Reason(*errno).fmt(f),
             Self::NoExec => f.write_str("mounted noexec: no program can be executed there"),
+            Self::NoRegularFile => f.write_str("not replaced: not a regular file"),
             Self::NoSource(errno) => write!(f, "reading this program: {}", Reason(*errno)),
         }
     }
@@ -49,12 +52,16 @@ impl Display for Failure {
 /// Copies this program to `target`, or as `sexton` into it if that is a directory.
 ///
 /// The new file appears whole or not at all (`rename(2)`), even while a process runs the
-/// old one. Everyone may execute it, and that is checked.
+/// old one. Everyone may execute it, and that is checked. A symbolic
+/// link is replaced, and not written through.
 pub fn install(target: &[u8]) -> Result<(), Failure> {
     let mut path = LongPath::default();
     let into: &[u8] =
         if is_directory(path.join(&[target]).ok_or(Errno::ENAMETOOLONG)?) { b"/sexton" } else { b"" };
     let path = path.join(&[target, into]).ok_or(Errno::ENAMETOOLONG)?;
+    if is_special(path) {
+        return Err(Failure::NoRegularFile);
+    }
     let source = open_own_file().map_err(Failure::NoSource)?;
 
     // The copy is made in the same directory, so that it can be renamed. A PID would be no
@@ -85,6 +92,13 @@ pub fn install(target: &[u8]) -> Result<(), Failure> {
 
 fn is_directory(path: &CStr) -> bool {
     open(path, OFlag::O_PATH | OFlag::O_DIRECTORY, 0).is_ok()
+}
+
+fn is_special(path: &CStr) -> bool {
+    lstat(path).is_ok_and(|found| {
+        let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
+        !matches!(kind, SFlag::S_IFREG | SFlag::S_IFLNK | SFlag::S_IFDIR)
+    })
 }
 
 /// Opens the file that was executed, by the kernel's reference to it or, without a /proc,

@@ -28,6 +28,7 @@ pub mod supervise;
 pub mod sys;
 pub mod units;
 
+use nix::errno::Errno;
 use nix::unistd::getpid;
 
 use cli::compat::Profile;
@@ -38,24 +39,33 @@ use log::{Escaped, Level, Log, Reason};
 use supervise::forward::INIT;
 use supervise::spawn::Command;
 use sys::args::{Arguments, Environment};
-use sys::process::{EXIT_FAILED, OwnProcess, die_of};
-use sys::signal::{block_all_signals, ignore_sigchld};
+use sys::process::{EXIT_FAILED, OwnProcess, die_of, exit_at_request, has_rights_of_its_file};
+use sys::signal::{Signal, SignalSet, block_all_signals, ignore_sigchld, set_signal_mask};
 
 /// Runs sexton and returns its exit code.
 pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment) -> u8 {
     // Before anything else: a signal that arrives from now on waits for the command.
     let mask = block_all_signals();
+    if has_rights_of_its_file() {
+        take_signals_again(&mask);
+        Log::new(Level::Error as u8).fatal(format_args!(
+            "not to be run with rights that its caller lacks: installed setuid, setgid or with capabilities"
+        ));
+        return EXIT_FAILED;
+    }
 
     let profile = Profile::of(arguments.get(0).unwrap_or_default().to_bytes());
     let mut settings = profile.defaults(environment);
     let log = Log::new(Level::Error as u8);
     if let Err(error) = settings.read_variable(environment.get(OPTIONS_ENV).unwrap_or_default()) {
+        take_signals_again(&mask);
         log.fatal(format_args!("{OPTIONS_ENV}: {error}"));
         return EXIT_FAILED;
     }
     let first = match settings.read_arguments(arguments) {
         Ok(first) => first,
         Err(error) => {
+            take_signals_again(&mask);
             log.fatal(format_args!("{error}"));
             return EXIT_FAILED;
         }
@@ -63,9 +73,9 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
     profile.finish(&mut settings);
     let log = Log::new(settings.verbosity);
     let command = match settings.mode {
-        Mode::Print(page) => return print(page, profile, &log),
-        Mode::Zombies(max) => return list_zombies(max, &log),
-        Mode::Install(target) => return install_to(target, &log),
+        Mode::Print(page) => return print(page, profile, &mask, &log),
+        Mode::Zombies(max) => return list_zombies(max, &mask, &log),
+        Mode::Install(target) => return install_to(target, &mask, &log),
         Mode::Pause => None,
         Mode::Run => {
             // With SIGCHLD ignored, the kernel keeps no wait status for us (`wait(2)`,
@@ -92,24 +102,38 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
     if settings.config.remapped.contains(code) { 0 } else { code }
 }
 
+/// The signal mask that was inherited; or why none could be set.
+type InheritedMask = Result<SignalSet, Errno>;
+
+/// Where there is no command to keep signals for, they do what they do to any program: a
+/// terminal that is paused or a pipe that is full cannot hold it against Ctrl-C and TERM.
+fn take_signals_again(mask: &InheritedMask) {
+    if getpid() == INIT {
+        exit_at_request();
+    }
+    if let Ok(mask) = mask {
+        set_signal_mask(*mask);
+    }
+}
+
 // None of these is inlined: with their buffers in it, the frame of `run` would keep ten
 // pages of the stack for as long as the command runs.
 
 #[inline(never)]
-fn print(page: InfoPage, profile: &Profile, log: &Log) -> u8 {
+fn print(page: InfoPage, profile: &Profile, mask: &InheritedMask, log: &Log) -> u8 {
+    take_signals_again(mask);
     match page.print(profile) {
         Ok(()) => 0,
-        Err(errno) => {
-            log.fatal(format_args!("standard output: {}", Reason(errno)));
-            EXIT_FAILED
-        }
+        Err(errno) => report_unwritten(errno, log),
     }
 }
 
 #[inline(never)]
-fn list_zombies(max: u32, log: &Log) -> u8 {
+fn list_zombies(max: u32, mask: &InheritedMask, log: &Log) -> u8 {
+    take_signals_again(mask);
     match zombies::list() {
         Ok(count) => u8::from(count > max),
+        Err(zombies::Failure::Output(errno)) => report_unwritten(errno, log),
         Err(failure) => {
             log.fatal(format_args!("{failure}"));
             EXIT_FAILED
@@ -117,9 +141,23 @@ fn list_zombies(max: u32, log: &Log) -> u8 {
     }
 }
 
+/// Reports why standard output was not written to. Where its reader has gone, `head` say, that
+/// is no fault: the exit code is that of a death by SIGPIPE, which is ignored or blocked here,
+/// or sent to PID 1.
+fn report_unwritten(errno: Errno, log: &Log) -> u8 {
+    if errno == Errno::EPIPE {
+        return 0x80 | Signal::PIPE.number() as u8;
+    }
+    log.fatal(format_args!("standard output: {}", Reason(errno)));
+    EXIT_FAILED
+}
+
+/// Signals wait while the file is copied, so that no half of it is left behind.
 #[inline(never)]
-fn install_to(target: &[u8], log: &Log) -> u8 {
-    match install::install(target) {
+fn install_to(target: &[u8], mask: &InheritedMask, log: &Log) -> u8 {
+    let installed = install::install(target);
+    take_signals_again(mask);
+    match installed {
         Ok(()) => 0,
         Err(failure) => {
             log.fatal(format_args!("--install {}: {failure}", Escaped(target)));

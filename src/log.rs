@@ -4,9 +4,7 @@
 //! PID 1 must never wait for the program that reads its messages: one that stops reading
 //! would stop the reaping, and with it the container. So each line is one write of at most
 //! `PIPE_BUF` bytes (`pipe(7)`: such a write is whole or not at all), made only when it
-//! cannot block. Otherwise the line is dropped, and the next one reports how many were.
-//! `O_NONBLOCK` does not help: it belongs to the open file description, which the command
-//! shares.
+//! cannot block ([`crate::sys::output`]). Otherwise the line is dropped, and the next one reports how many were.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +13,7 @@ use std::fmt::{self, Arguments, Display, Formatter, Write};
 
 use nix::errno::Errno;
 
-use crate::sys::fd::{Timeout, write_to_stdout, write_unless_it_blocks};
+use crate::sys::output::{Timeout, Written, write_to_stdout, write_unless_it_blocks};
 use crate::sys::{ErrorText, error_text};
 
 /// How much is logged: from [`Level::Error`], always, to [`Level::Trace`], at `-vvv`.
@@ -35,12 +33,14 @@ pub enum Level {
 pub struct Log {
     verbosity: u8,
     dropped: Cell<u32>,
+    /// Whether the last line was cut, and has no end.
+    cut: Cell<bool>,
 }
 
 impl Log {
     /// A log at the level that `-v`, given `verbosity` times, asks for.
     pub fn new(verbosity: u8) -> Self {
-        Self { verbosity, dropped: Cell::new(0) }
+        Self { verbosity, dropped: Cell::new(0), cut: Cell::new(false) }
     }
 
     /// Logs a fault, always.
@@ -82,14 +82,29 @@ impl Log {
     }
 
     fn write(&self, message: Arguments, timeout: Timeout) {
-        let dropped = self.dropped.get();
-        let line = match dropped {
-            0 => Line::of(format_args!("sexton: {message}")),
-            1 => Line::of(format_args!("sexton: [1 message dropped] {message}")),
-            _ => Line::of(format_args!("sexton: [{dropped} messages dropped] {message}")),
-        };
-        let written = write_unless_it_blocks(line.as_bytes(), timeout);
-        self.dropped.set(if written { 0 } else { dropped.saturating_add(1) });
+        let line = self.line(message);
+        self.note(write_unless_it_blocks(line.as_bytes(), timeout));
+    }
+
+    fn line(&self, message: Arguments) -> Line {
+        let start = if self.cut.get() { "\n" } else { "" };
+        match self.dropped.get() {
+            0 => Line::of(format_args!("{start}sexton: {message}")),
+            1 => Line::of(format_args!("{start}sexton: [1 message dropped] {message}")),
+            dropped => Line::of(format_args!("{start}sexton: [{dropped} messages dropped] {message}")),
+        }
+    }
+
+    /// A line that was cut counts as dropped, with those before it, which it may not have
+    /// reported.
+    fn note(&self, written: Written) {
+        match written {
+            Written::Whole => self.dropped.set(0),
+            Written::Part | Written::Nothing => self.dropped.set(self.dropped.get().saturating_add(1)),
+        }
+        if written != Written::Nothing {
+            self.cut.set(written == Written::Part);
+        }
     }
 }
 
@@ -215,6 +230,21 @@ impl Display for Reason {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn lines_that_were_dropped_or_cut_are_reported_by_the_next() {
+        let log = Log::new(0);
+        let text = || String::from_utf8(log.line(format_args!("x")).as_bytes().to_vec()).unwrap();
+        assert_eq!(text(), "sexton: x\n");
+        log.note(Written::Nothing);
+        assert_eq!(text(), "sexton: [1 message dropped] x\n");
+        log.note(Written::Part);
+        assert_eq!(text(), "\nsexton: [2 messages dropped] x\n");
+        log.note(Written::Nothing);
+        assert_eq!(text(), "\nsexton: [3 messages dropped] x\n");
+        log.note(Written::Whole);
+        assert_eq!(text(), "sexton: x\n");
+    }
 
     #[test]
     fn foreign_text_stays_on_its_line() {

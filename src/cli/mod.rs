@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use crate::log::{Escaped, print_line};
 use crate::supervise::config::Config;
 use crate::sys::args::Arguments;
-use crate::sys::fd::write_to_stdout;
+use crate::sys::output::write_to_stdout;
 use compat::Profile;
 use options::{InfoPage, print_help};
 use parse::{NextWord, ParseEnd, Parser};

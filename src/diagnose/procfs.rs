@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::{Pid, read};
 
 use crate::log::Escaped;
-use crate::sys::fd::{open, read_directory, read_prefix};
+use crate::sys::fd::{open, read_directory, read_prefix, split_entry};
 use crate::sys::path::PathBuffer;
 use crate::sys::time::{nanos_per_tick, time_since_boot};
 use crate::units::{Nanos, parse_u32, parse_u64, split_once, value_of};
@@ -183,15 +183,6 @@ pub fn for_each_process(f: &mut dyn FnMut(Pid)) -> Result<(), Errno> {
     }
 }
 
-/// Splits the first entry off: its name, and what follows it. An entry is a
-/// `linux_dirent64` of `getdents(2)`: inode and offset of 8 bytes each, the entry's length
-/// in 2, a type in 1, and the name up to a zero.
-fn split_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
-    let length = u16::from_ne_bytes(entries.get(16..18)?.try_into().ok()?);
-    let (entry, rest) = entries.split_at_checked(usize::from(length))?;
-    Some((split_once(entry.get(19..)?, 0).0, rest))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,7 +255,6 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
             let _ = Stat::parse(&bytes);
-            let _ = split_entry(&bytes);
         }
     }
 }

@@ -7,7 +7,9 @@ use std::fmt::{self, Arguments, Display, Formatter};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::unistd::{Pid, Whence, lseek, write};
+use nix::sys::stat::{FileStat, SFlag, fstat, lstat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
+use nix::unistd::{Pid, write};
 
 use crate::log::{Escaped, Line, Log, Reason};
 use crate::sys::fd::{open, read_prefix};
@@ -36,27 +38,85 @@ impl<'a> TerminationMessage<'a> {
     /// Writes the message, unless something is in the file already: the command's own
     /// message has more to report. Where there is no file, one is made. A failure is logged.
     pub fn write(&self, message: Arguments, log: &Log) {
-        if let Err(errno) = self.try_to_write(message) {
-            log.error(format_args!("{}: {}", Escaped(self.path), Reason(errno)));
+        if let Err(refusal) = self.try_to_write(message) {
+            log.error(format_args!("{}: {refusal}", Escaped(self.path)));
         }
     }
 
-    /// Any process may have put anything there. A pipe without a reader does not block
-    /// (O_NONBLOCK), and no link is followed to make a file (O_EXCL).
-    fn try_to_write(&self, message: Arguments) -> Result<(), Errno> {
-        const FLAGS: OFlag =
-            OFlag::O_WRONLY.union(OFlag::O_APPEND).union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY);
+    /// Any process may have put something there that sexton, which is root perhaps, must not
+    /// write to. So it is looked at before it is opened, as opening a device may have effects,
+    /// and again when it is open, as it may have been replaced.
+    fn try_to_write(&self, message: Arguments) -> Result<(), Refusal> {
+        const FLAGS: OFlag = OFlag::O_WRONLY
+            .union(OFlag::O_APPEND)
+            .union(OFlag::O_NOFOLLOW)
+            .union(OFlag::O_NONBLOCK)
+            .union(OFlag::O_NOCTTY);
         let mut path = LongPath::default();
         let path = path.join(&[self.path]).ok_or(Errno::ENAMETOOLONG)?;
-        let file = match open(path, FLAGS, 0) {
+        let file = match lstat(path) {
             Err(Errno::ENOENT) => open(path, FLAGS | OFlag::O_CREAT | OFlag::O_EXCL, 0o644)?,
-            opened => opened?,
+            found => {
+                Refusal::of(&found?)?;
+                open(path, FLAGS, 0)?
+            }
         };
-        // A pipe or a terminal has no end to seek to, and no content.
-        if lseek(&file, 0, Whence::SeekEnd).is_ok_and(|length| length > 0) {
-            return Ok(());
+        let found = fstat(&file)?;
+        Refusal::of(&found)?;
+        // Where the kernel does not say what the file system is, it is an ordinary one.
+        let system = fstatfs(&file).map(|system| system.filesystem_type());
+        if matches!(system, Ok(PROC_SUPER_MAGIC | SYSFS_MAGIC)) {
+            return Err(Refusal::KernelsOwn);
         }
-        write(&file, Line::of(message).as_bytes()).map(drop)
+        if found.st_size == 0 {
+            write(&file, Line::of(message).as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// Why the message was not written.
+#[derive(PartialEq, Eq, Debug)]
+enum Refusal {
+    Refused(Errno),
+    /// The path leads to another file, which may be anybody's.
+    Link,
+    /// The file has another name as well: the same.
+    OtherNames,
+    /// A pipe, a device, a socket.
+    NoRegularFile,
+    /// It is below /proc or /sys.
+    KernelsOwn,
+}
+
+impl Refusal {
+    /// Whether a file of this status may not be written to, and why.
+    fn of(status: &FileStat) -> Result<(), Self> {
+        match SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFREG if status.st_nlink > 1 => Err(Self::OtherNames),
+            SFlag::S_IFREG => Ok(()),
+            SFlag::S_IFLNK => Err(Self::Link),
+            SFlag::S_IFDIR => Err(Self::Refused(Errno::EISDIR)),
+            _ => Err(Self::NoRegularFile),
+        }
+    }
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Self::Refused(errno)
+    }
+}
+
+impl Display for Refusal {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self {
+            Self::Refused(errno) => Reason(*errno).fmt(f),
+            Self::Link => f.write_str("not written to: a symbolic link"),
+            Self::OtherNames => f.write_str("not written to: a file with another name (hard link)"),
+            Self::NoRegularFile => f.write_str("not written to: not a regular file"),
+            Self::KernelsOwn => f.write_str("not written to: a file of the kernel's own"),
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::diagnose::orphans::Report;
 use crate::diagnose::termination::{Ending, TerminationMessage};
 use crate::log::{Escaped, Level, Log, Reason};
 use crate::sys::fd::close_all_but_standard;
+use crate::sys::output::OwnTerminal;
 use crate::sys::path::base_name;
 use crate::sys::process::{EXIT_FAILED, OwnProcess, become_subreaper, is_subreaper, set_parent_death_signal};
 use crate::sys::signal::Signal;
@@ -68,6 +69,7 @@ pub fn run(
     adopt_orphans(config, own_pid, log);
     let parent_died = watch_parent(config, log)?;
     let message = config.termination_message.map(TerminationMessage::new);
+    let terminal = OwnTerminal::open();
 
     let (target, job, started) = match command {
         None => (Target::Pause { ended: false }, Job::none(own_pid), None),
@@ -79,6 +81,9 @@ pub fn run(
             (Target::Command(spawned.pid), job, Some((command, spawned)))
         }
     };
+    if let Some(terminal) = terminal {
+        terminal.replace_stderr();
+    }
     release_resources(process);
 
     let mut supervisor = Supervisor::new(process, target, own_pid, job, config, log);

@@ -1,20 +1,19 @@
 //! Descriptors, files, and the controlling terminal.
 
 use std::ffi::{CStr, c_int, c_long, c_uint};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
-use nix::unistd::{Pid, read, write};
+use nix::unistd::{Pid, read};
 
 use super::process::{OwnProcess, descriptor_limit};
 
 // --- The standard descriptors ----------------------------------------------------
 
-const STDOUT: BorrowedFd<'static> = standard(libc::STDOUT_FILENO);
-const STDERR: BorrowedFd<'static> = standard(libc::STDERR_FILENO);
+pub(super) const STDOUT: BorrowedFd<'static> = standard(libc::STDOUT_FILENO);
+pub(super) const STDERR: BorrowedFd<'static> = standard(libc::STDERR_FILENO);
 
 const fn standard(number: c_int) -> BorrowedFd<'static> {
     // SAFETY: sexton never closes 0, 1 and 2. It may have been started without them; then
@@ -22,88 +21,54 @@ const fn standard(number: c_int) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 
-/// How long a message may wait for its reader.
-#[derive(Clone, Copy)]
-pub enum Timeout {
-    /// Not at all.
-    None,
-    /// A second.
-    OneSecond,
-}
-
-/// Writes a line to standard error, if that does not block. Returns whether it was written.
-///
-/// It does not write to a broken pipe: that would raise a SIGPIPE, which would have to be
-/// distinguished from one that is for the command.
-pub fn write_unless_it_blocks(line: &[u8], timeout: Timeout) -> bool {
-    let timeout = match timeout {
-        Timeout::None => PollTimeout::ZERO,
-        Timeout::OneSecond => PollTimeout::from(1000_u16),
-    };
-    let mut descriptors = [PollFd::new(STDERR, PollFlags::POLLOUT)];
-    let ready = poll(&mut descriptors, timeout).is_ok();
-    let [descriptor] = descriptors;
-    if !ready || descriptor.revents() != Some(PollFlags::POLLOUT) {
-        return false;
-    }
-    // The command, or any process that holds the same pipe, may fill it right now. This
-    // flag makes the kernel refuse rather than wait, for this write alone; where the flag
-    // is not supported (a terminal, an old kernel), the answer of `poll` has to do.
-    match write_nowait(STDERR, line) {
-        Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => write(STDERR, line).is_ok(),
-        written => written.is_ok(),
-    }
-}
-
-/// `pwritev2(2)` with RWF_NOWAIT, at the file's own offset. The offset is given in two
-/// halves, of which -1 twice is -1 on every architecture.
-fn write_nowait(descriptor: BorrowedFd, bytes: &[u8]) -> Result<(), Errno> {
-    let piece = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    let minus_one: c_long = -1;
-    // SAFETY: the kernel only reads the bytes of the one piece.
-    let written = unsafe {
-        libc::syscall(
-            libc::SYS_pwritev2,
-            descriptor.as_raw_fd(),
-            &raw const piece,
-            1 as c_long,
-            minus_one,
-            minus_one,
-            libc::RWF_NOWAIT,
-        )
-    };
-    Errno::result(written).map(drop)
-}
-
-/// Writes all bytes to standard output, and waits if need be.
-pub fn write_to_stdout(mut bytes: &[u8]) -> Result<(), Errno> {
-    while !bytes.is_empty() {
-        match write(STDOUT, bytes) {
-            Ok(0) => return Err(Errno::EIO),
-            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
-            Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
-
 /// Closes every descriptor but 0, 1 and 2.
 ///
-/// Before Linux 5.9, and under a seccomp filter that does not know the call, they are
-/// closed one by one up to the limit, which is bounded: some engines set it to a billion.
-pub fn close_all_but_standard(_: &OwnProcess) {
-    const FIRST: c_uint = 3;
-    const HIGHEST_TRIED: u64 = 1 << 20;
-    // SAFETY: no code but sexton's owns descriptors, and sexton owns none above 2 here.
-    unsafe {
-        if libc::syscall(libc::SYS_close_range, FIRST, c_uint::MAX, 0 as c_uint) == 0 {
-            return;
+/// Before Linux 5.9, and under a seccomp filter that does not know the call, those that
+/// /proc lists are closed. Without it they are closed by their numbers up to the limit, which
+/// is bounded: some engines set it to a billion.
+pub fn close_all_but_standard(process: &OwnProcess) {
+    // gVisor takes no greater number as the last.
+    const HIGHEST: c_uint = c_int::MAX as c_uint;
+    // SAFETY: no code but sexton's holds descriptors, and sexton holds none above 2 here.
+    if unsafe { libc::syscall(libc::SYS_close_range, FIRST_OTHER, HIGHEST, 0 as c_uint) } != 0
+        && close_listed(process).is_err()
+    {
+        close_up_to_limit(process);
+    }
+}
+
+/// The first number that is not one of a standard descriptor.
+const FIRST_OTHER: c_int = libc::STDERR_FILENO + 1;
+
+/// Not inlined, as its buffer would stay on the stack for as long as the command runs.
+#[inline(never)]
+fn close_listed(_: &OwnProcess) -> Result<(), Errno> {
+    let directory = open(c"/proc/self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?;
+    let own = directory.as_raw_fd();
+    let mut buffer = [0; 1024];
+    loop {
+        let length = read_directory(directory.as_fd(), &mut buffer)?;
+        if length == 0 {
+            return Ok(());
         }
-        let limit = descriptor_limit().unwrap_or(HIGHEST_TRIED);
-        for descriptor in FIRST..limit.min(HIGHEST_TRIED) as c_uint {
-            libc::close(descriptor as c_int);
+        let mut entries = buffer.get(..length).unwrap_or_default();
+        while let Some((name, rest)) = split_entry(entries) {
+            let number = str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+            if let Some(number) = number.filter(|number| *number >= FIRST_OTHER && *number != own) {
+                // SAFETY: as for all of them.
+                unsafe { libc::close(number) };
+            }
+            entries = rest;
         }
+    }
+}
+
+fn close_up_to_limit(_: &OwnProcess) {
+    const MOST: u64 = 1 << 20;
+    let limit = descriptor_limit().unwrap_or(MOST).min(MOST);
+    for number in FIRST_OTHER..limit as c_int {
+        // SAFETY: as for all of them.
+        unsafe { libc::close(number) };
     }
 }
 
@@ -129,6 +94,16 @@ pub fn read_directory(directory: BorrowedFd, buffer: &mut [u8]) -> Result<usize,
         libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
     };
     Errno::result(length).map(|length| length as usize)
+}
+
+/// Splits the first entry off what [`read_directory`] read: its name, and what follows it. An
+/// entry is a `linux_dirent64` of `getdents(2)`: inode and offset of 8 bytes each, the entry's
+/// length in 2, a type in 1, and the name up to a zero.
+pub fn split_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = u16::from_ne_bytes(entries.get(16..18)?.try_into().ok()?);
+    let (entry, rest) = entries.split_at_checked(usize::from(length))?;
+    let name = CStr::from_bytes_until_nul(entry.get(19..)?).ok()?;
+    Some((name.to_bytes(), rest))
 }
 
 /// Takes ownership of the descriptor that a system call has made.
@@ -171,4 +146,23 @@ pub fn standard_descriptor_that_controls(session: Pid) -> Option<OwnedFd> {
         }
     }
     None
+}
+
+/// Whether a descriptor is this session's controlling terminal.
+pub(super) fn is_terminal_of_session(descriptor: BorrowedFd) -> bool {
+    // SAFETY: has no memory effect. For any other terminal the call fails (ENOTTY).
+    unsafe { libc::tcgetsid(descriptor.as_raw_fd()) != -1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_entry_makes_it_panic(bytes in any::<Vec<u8>>()) {
+            let _ = split_entry(&bytes);
+        }
+    }
 }

@@ -13,13 +13,15 @@
 //! | `_Fork` | nix has none |
 //! | `execve` | nix allocates to copy the arguments |
 //! | `pidfd_open`, `pidfd_send_signal`, `close_range`, `pwritev2` | nix does not have it for Linux |
+//! | `send` | nix needs a further library for its sockets |
 //! | `getdents64` | nix's `Dir` allocates |
 //! | `prlimit64` | musl's `setrlimit` synchronises threads, which is 4 KB of code |
 //! | `ioctl(TIOCNOTTY)`, `ioctl(TIOCSCTTY)`, `tcgetsid` | nix has none |
-//! | `getauxval` | nix has none |
+//! | `getauxval`, `capget`, `prctl(PR_CAP_AMBIENT)` | nix has none |
 
 pub mod args;
 pub mod fd;
+pub mod output;
 pub mod path;
 pub mod pids;
 pub mod process;

@@ -1,6 +1,6 @@
 //! This process and the children it makes.
 
-use std::ffi::{CStr, c_char, c_int, c_uint};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_ulong};
 use std::num::NonZeroUsize;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::prctl;
+use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
 use nix::unistd::Pid;
 
 use super::args::{Arguments, Environment};
@@ -36,6 +38,72 @@ pub fn exit(code: u8) -> ! {
 
 /// The exit code for a failure of sexton's own, and for wrong usage.
 pub const EXIT_FAILED: u8 = 125;
+
+/// Ends this process at HUP, INT, QUIT or TERM, as far as they are not ignored, with the exit
+/// code that a shell reports for that. For PID 1, to which the kernel sends no signal that it
+/// has no handler for (`pid_namespaces(7)`).
+pub fn exit_at_request() {
+    extern "C" fn handler(signal: c_int) {
+        exit(0x80 | signal as u8)
+    }
+    let action = SigAction::new(SigHandler::Handler(handler), SaFlags::empty(), SigSet::empty());
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+        // SAFETY: the handler does nothing but `_exit`, which may be called in one
+        // (`signal-safety(7)`), and a disposition that is put back was in force before.
+        unsafe {
+            if let Ok(old) = sigaction(signal, &action)
+                && matches!(old.handler(), SigHandler::SigIgn)
+            {
+                let _ = sigaction(signal, &old);
+            }
+        }
+    }
+}
+
+/// Whether the program's file gave this process rights that its caller does not have: by the
+/// set-user-ID or set-group-ID bit, or by capabilities (`execve(2)`).
+///
+/// The kernel says so by AT_SECURE (`getauxval(3)`), which security modules set as well, at
+/// every change of domain: an SELinux policy may have one at the start of each container. So
+/// the rights are looked at, too.
+pub fn has_rights_of_its_file() -> bool {
+    // SAFETY: has no memory effect.
+    let [secure, user, effective_user, group, effective_group] =
+        [libc::AT_SECURE, libc::AT_UID, libc::AT_EUID, libc::AT_GID, libc::AT_EGID]
+            .map(|entry| unsafe { libc::getauxval(entry) });
+    secure != 0
+        && user != 0
+        && (user != effective_user || group != effective_group || has_capabilities_of_its_file())
+}
+
+/// Whether it has capabilities that are not ambient, as those are that another user than root
+/// keeps over `execve` otherwise (`capabilities(7)`).
+fn has_capabilities_of_its_file() -> bool {
+    const VERSION_3: u32 = 0x2008_0522;
+    /// Effective, permitted, inheritable.
+    type Sets = [u32; 3];
+    let header: [u32; 2] = [VERSION_3, 0];
+    let mut sets: [Sets; 2] = [[0; 3]; 2];
+    // SAFETY: header and sets are laid out as `capget(2)` has them.
+    if unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    let [[_, low, _], [_, high, _]] = sets;
+    let permitted = u64::from(high) << 32 | u64::from(low);
+    (0..u64::BITS).any(|capability| {
+        // SAFETY: has no memory effect.
+        permitted >> capability & 1 == 1
+            && unsafe {
+                libc::prctl(
+                    libc::PR_CAP_AMBIENT,
+                    libc::PR_CAP_AMBIENT_IS_SET as c_ulong,
+                    c_ulong::from(capability),
+                    0 as c_ulong,
+                    0 as c_ulong,
+                )
+            } != 1
+    })
+}
 
 /// Starts a child that runs `child` in a copy of this process's memory, and exits with the
 /// code that it returns (`fork(2)`).

@@ -32,6 +32,14 @@ pub(crate) enum Condition {
     },
     /// setpgid, setsid and ioctl fail with this errno, as they do in gVisor and lx zones.
     JobControlFails(i32),
+    /// A system call, by its number, fails with this errno, as under a container engine's
+    /// seccomp filter.
+    CallFails {
+        call: i64,
+        errno: i32,
+    },
+    /// How many descriptors it may have.
+    DescriptorLimit(u64),
     /// Its standard error is a file that can hold nothing more.
     FullStandardError,
     /// It is a child subreaper.
@@ -59,6 +67,8 @@ impl Condition {
                 format!("{kind}={path}:{}", descriptors.join(","))
             }
             Self::JobControlFails(errno) => format!("job-control-fails={errno}"),
+            Self::CallFails { call, errno } => format!("call-fails={call}:{errno}"),
+            Self::DescriptorLimit(limit) => format!("descriptor-limit={limit}"),
             Self::FullStandardError => "full-standard-error".into(),
             Self::Subreaper => "subreaper".into(),
             Self::WithoutCapKill => "without-cap-kill".into(),
@@ -89,6 +99,14 @@ impl Condition {
                 }
             }
             "job-control-fails" => Self::JobControlFails(number()),
+            "call-fails" => {
+                let (call, errno) = value.split_once(':').expect("CALL:ERRNO");
+                Self::CallFails {
+                    call: call.parse().expect("a call's number"),
+                    errno: errno.parse().expect("an errno"),
+                }
+            }
+            "descriptor-limit" => Self::DescriptorLimit(value.parse().expect("a number")),
             "full-standard-error" => Self::FullStandardError,
             "subreaper" => Self::Subreaper,
             "without-cap-kill" => Self::WithoutCapKill,

@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
 use nix::fcntl::OFlag;
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
-use nix::sys::termios::{Termios, tcgetattr};
+use nix::sys::termios::{FlowArg, Termios, tcflow, tcgetattr};
 
 use super::protocol::Condition;
 use super::wait::is_readable;
@@ -44,6 +45,34 @@ impl Screen {
             descriptors: descriptors.to_vec(),
             controls_the_session: false,
         }
+    }
+
+    /// The end that programs have, as a file.
+    pub(crate) fn file(&self) -> File {
+        let mut options = File::options();
+        options.read(true).write(true).custom_flags(libc::O_NOCTTY);
+        options.open(&self.path).expect("the terminal")
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What is before the person, to be read in another way than by waiting for a text.
+    pub(crate) fn reader(&self) -> File {
+        File::from(self.master.as_fd().try_clone_to_owned().expect("a duplicate"))
+    }
+
+    /// Holds back what is written, as Ctrl-S does.
+    pub(crate) fn pause(&self) {
+        // The key itself would be heeded only a moment after it was typed.
+        tcflow(self.file(), FlowArg::TCOOFF).expect("pause");
+    }
+
+    /// Lets it through again.
+    pub(crate) fn resume(&self) {
+        tcflow(self.file(), FlowArg::TCOON).expect("resume");
     }
 
     /// Starts a program at this terminal.

@@ -68,7 +68,7 @@ fn the_compose_file_works() {
         let logs = compose(&["logs"]);
         services.iter().all(|service| logs.contains(&format!("{service} started")))
     });
-    for (service, name) in [("worker", "/sexton\0-k\08\0"), ("engine", "/sbin/docker-init\0--\0sh\0")] {
+    for (service, name) in [("worker", "/sexton\0-c\0-k\08\0"), ("engine", "/sbin/docker-init\0--\0sh\0")] {
         let words = compose(&["exec", "-T", service, "cat", "/proc/1/cmdline"]);
         assert!(words.contains(name), "{words}");
     }

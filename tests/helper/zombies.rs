@@ -35,7 +35,7 @@ pub(crate) fn with_zombies(zombies: Zombies, count: u32, program: &[OsString]) -
         Zombies::ReapedLate => reaped_late = (0..count).map(|_| make_zombie(|| ())).collect(),
         Zombies::OddlyNamed => {
             for _ in 0..count {
-                make_zombie(|| prctl::set_name(c"a) Z 1 (b\nc").expect("a name"));
+                make_zombie(|| prctl::set_name(c"a) Z 1 (b\n\x9b\u{9d}").expect("a name"));
             }
         }
         Zombies::MainThreads => (0..count).for_each(|_| lose_main_thread()),

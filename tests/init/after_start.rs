@@ -6,10 +6,14 @@ use std::os::unix::process::ExitStatusExt;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use crate::support::*;
 
 crate::tests![
     new sexton_keeps_the_standard_descriptors_only,
+    new descriptors_are_closed_where_close_range_is_refused,
+    with("strace") few_calls_close_the_descriptors,
     new sexton_leaves_its_working_directory,
     new the_command_can_write_to_pid_1s_standard_output,
     new sexton_stays_dumpable,
@@ -28,6 +32,53 @@ fn sexton_keeps_the_standard_descriptors_only() {
     held.sort_by_key(|entry| entry.as_ref().unwrap().file_name());
     let names: Vec<_> = held.into_iter().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["0", "1", "2"]);
+}
+
+const REFUSALS: [i32; 3] = [libc::ENOSYS, libc::EPERM, libc::EINVAL];
+
+/// With as many as this machine allows, up to Docker's usual limit.
+fn descriptors_are_closed_where_close_range_is_refused() {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let limit = hard.min(1 << 20);
+    for errno in REFUSALS {
+        for proc in [true, false] {
+            let mut init = Init::pid1(&[])
+                .given(Condition::DescriptorLimit(limit))
+                .given(Condition::CallFails { call: libc::SYS_close_range, errno })
+                .given(Condition::Open(3))
+                .given(Condition::Open(limit as i32 - 1));
+            if !proc {
+                init = init.given(Condition::NoProc);
+            }
+            let mut running = init.start(play(Role::Receive));
+            running.stdout.line();
+            running.signal(SIGUSR1);
+            running.prints(SIGUSR1);
+            wait_until("it is idle", || running.is_idle());
+            let held = fs::read_dir(format!("/proc/{}/fd", running.pid)).unwrap().count();
+            assert_eq!(held, 3, "{errno} {proc}");
+        }
+    }
+}
+
+/// In gVisor, which takes no number above INT_MAX, a call costs so much that a million of
+/// them would take a minute.
+fn few_calls_close_the_descriptors() {
+    let calls = |init: Init| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("calls");
+        let mut command = words(&["strace", "-e", "trace=close,close_range", "-o", file.to_str().unwrap()]);
+        command.extend([sexton().into(), "true".into()]);
+        assert_eq!(init.without_init().code(command), 0);
+        fs::read_to_string(file).unwrap()
+    };
+    let calls_of_all = calls(Init::pid1(&[]));
+    assert!(calls_of_all.contains("close_range(3, 2147483647, 0)"), "{calls_of_all}");
+    for errno in REFUSALS {
+        let init = Init::pid1(&[]).given(Condition::CallFails { call: libc::SYS_close_range, errno });
+        let calls = calls(init.given(Condition::Open(77)));
+        assert!(calls.lines().count() < 30 && calls.contains("close(77)"), "{calls}");
+    }
 }
 
 fn sexton_leaves_its_working_directory() {

@@ -101,6 +101,11 @@ fn every_misuse_is_one_line_and_125() {
         (&["-v"], "no command given (see sexton --help)"),
         (&["-q", "true"], "-q: unknown option (see sexton --help)"),
         (&["-vvX", "true"], "-X: unknown option (see sexton --help)"),
+        (
+            &["--kill-afer=3", "true"],
+            "--kill-afer: unknown option, did you mean --kill-after? (see sexton --help)",
+        ),
+        (&["--verbos", "true"], "--verbos: unknown option, did you mean --verbose? (see sexton --help)"),
         (&["--nonsense=1", "true"], "--nonsense: unknown option (see sexton --help)"),
         (&["-p", "FOO", "true"], "-p: invalid signal 'FOO' (examples: TERM, sigterm, 15, RTMIN+3)"),
         (&["-r", "TERM", "true"], "-r: invalid rewrite 'TERM' (expected FROM:TO)"),

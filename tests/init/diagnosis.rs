@@ -1,7 +1,8 @@
 //! Which process holds a zombie, and what the orphans were: `-z`, `-w` and `-R`.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{Write, pipe};
+use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ crate::tests![
     new proc_of_another_namespace_is_not_believed,
     new processes_that_come_and_go_are_no_zombies,
     new an_orphan_is_logged_with_what_it_used,
+    new an_orphans_odd_name_is_escaped,
     new the_command_is_no_orphan,
     new the_report_adds_orphans_up,
     new the_report_comes_when_the_command_was_killed,
@@ -105,7 +107,7 @@ fn zombies_up_to_a_limit_exit_with_0() {
 fn a_zombies_odd_name_is_escaped() {
     let output = Init::pid1(&[]).run(with_zombies(Zombies::OddlyNamed, 1, &["-z"]));
     let lines = text(&output);
-    assert!(lines[0].contains(r" (a) Z 1 (b\x0ac), started "), "{lines:?}");
+    assert!(lines[0].contains(r" (a) Z 1 (b\x0a\x9b\xc2\x9d), started "), "{lines:?}");
     assert!(lines[0].contains(DOES_NOT_WAIT), "{lines:?}");
 }
 
@@ -165,7 +167,7 @@ fn hidden_processes_are_reported() {
     let place = tempfile::tempdir_in("/var/tmp").unwrap();
     std::fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let copy = place.path().join("sexton");
-    std::fs::copy(sexton(), &copy).unwrap();
+    copy_sexton(&copy);
     command[4] = copy.into();
     let output = Init::pid1(&[]).run(command);
     let lines = text(&output);
@@ -237,6 +239,21 @@ fn shell_around(command: Vec<OsString>) -> Vec<OsString> {
     words.push("sh".into());
     words.extend(command);
     words
+}
+
+/// The name is one that a terminal would obey: controls of ISO 6429 as bytes and as UTF-8.
+fn an_orphans_odd_name_is_escaped() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join(OsStr::from_bytes(b"\x9b31m\xc2\x9d0;x"));
+    std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+    let wait = r#"until [ "$(cat /proc/[0-9]*/stat 2>/dev/null | wc -l)" -le 4 ]; do :; done"#;
+    let mut command = shell(&format!(r#"("$1" 0 &); {wait}"#));
+    command.extend(["sh".into(), program.into()]);
+    let output = Init::pid1(&["-wR"]).run(command);
+    let logged = stderr_text(&output);
+    assert!(logged.contains(r" (\x9b31m\xc2\x9d0;x): exited with 0, "), "{logged}");
+    assert!(logged.contains(r"sexton: \x9b31m\xc2\x9d0;x "), "{logged}");
+    assert!(!logged.chars().any(|character| character.is_control() && character != '\n'), "{logged:?}");
 }
 
 fn the_command_is_no_orphan() {

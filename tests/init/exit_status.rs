@@ -6,6 +6,8 @@ use std::os::unix::process::ExitStatusExt;
 crate::tests![
     new exit_codes_are_passed_on,
     new death_by_a_signal_is_128_and_its_number,
+    new a_crash_is_reported_at_the_first_v,
+    new an_exit_is_reported_at_the_second_v,
     new the_status_is_passed_on_when_not_pid_1_as_well,
     new codes_are_remapped,
     new mirror_dies_of_the_same_signal,
@@ -35,6 +37,36 @@ fn death_by_a_signal_is_128_and_its_number() {
         SIGRTMAX,
     ] {
         assert_eq!(Init::pid1(&[]).code(play(Role::Die(signal))), 128 + signal.number(), "{signal}");
+    }
+}
+
+/// Whether there is a core dump is the machine's decision.
+fn a_crash_is_reported_at_the_first_v() {
+    let directory = tempfile::tempdir().unwrap();
+    let there = || Condition::WorkingDirectory(directory.path().display().to_string());
+    let crash = || shell("ulimit -c $(ulimit -H -c); kill -SEGV $$");
+    let without = Init::plain(&[]).without_init().given(there()).run(crash());
+    assert_eq!(without.status.signal(), Some(SIGSEGV.number()));
+    let dumped = if without.status.core_dumped() { " (core dumped)" } else { "" };
+    let output = Init::pid1(&["-v"]).given(there()).run(crash());
+    assert_eq!(output.status.code(), Some(139));
+    let line = format!("sexton: sh (pid 2) was killed by SIGSEGV{dumped}\n");
+    assert!(stderr_text(&output).ends_with(&line), "{output:?}");
+    for signal in [SIGKILL, SIGTERM, SIGRTMAX] {
+        let output = Init::pid1(&["-v"]).run(play(Role::Die(signal)));
+        let end = format!(" (pid 2) was killed by {signal}\n");
+        assert!(stderr_text(&output).ends_with(&end), "{output:?}");
+    }
+    // Without it, that is the command's own business.
+    assert_eq!(stderr_text(&Init::pid1(&[]).run(play(Role::Die(SIGSEGV)))), "");
+}
+
+fn an_exit_is_reported_at_the_second_v() {
+    for code in [0, 3, 126, 127] {
+        let output = |option| Init::pid1(&[option]).run(shell(&format!("exit {code}")));
+        assert!(!stderr_text(&output("-v")).contains("exited"), "{code}");
+        let end = format!("sexton: sh (pid 2) exited with {code}\n");
+        assert!(stderr_text(&output("-vv")).ends_with(&end), "{code}");
     }
 }
 

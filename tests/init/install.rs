@@ -1,9 +1,12 @@
 //! `--install`: sexton copies itself.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Output;
+
+use nix::sys::stat::Mode;
 
 use crate::support::*;
 
@@ -15,6 +18,8 @@ crate::tests![
     new a_noexec_mount_is_named,
     new a_full_disk_leaves_nothing_behind,
     new a_failed_install_names_the_reason,
+    new no_device_or_pipe_is_replaced,
+    new a_link_is_replaced_and_not_written_through,
 ];
 
 fn install(target: &Path) -> Output {
@@ -127,4 +132,43 @@ fn a_failed_install_names_the_reason() {
         let alternatives = [why, "Permission denied", "Operation not permitted"];
         assert!(alternatives.iter().any(|why| logged.ends_with(&format!("{why}\n"))), "{logged}");
     }
+}
+
+/// `/dev/null`, say, by a slip of the hand.
+fn no_device_or_pipe_is_replaced() {
+    let directory = tempfile::tempdir().unwrap();
+    let (fifo, socket) = (directory.path().join("fifo"), directory.path().join("socket"));
+    nix::unistd::mkfifo(&fifo, Mode::from_bits_truncate(0o666)).unwrap();
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let null = Path::new("/dev/null");
+    for target in [&fifo, &socket, null] {
+        let before = fs::symlink_metadata(target).unwrap();
+        let output = install(target);
+        assert_eq!(output.status.code(), Some(125));
+        let line = format!("sexton: --install {}: not replaced: not a regular file\n", target.display());
+        assert_eq!(stderr_text(&output), line);
+        assert_eq!(fs::symlink_metadata(target).unwrap().ino(), before.ino());
+    }
+    assert_eq!(names(directory.path()), ["fifo", "socket"]);
+}
+
+fn a_link_is_replaced_and_not_written_through() {
+    let directory = tempfile::tempdir().unwrap();
+    let (link, end) = (directory.path().join("link"), directory.path().join("end"));
+    symlink(&end, &link).unwrap();
+    assert_eq!(install(&link).status.code(), Some(0));
+    is_installed(&link);
+    assert!(!end.exists());
+    fs::write(&end, "mine").unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink(&end, &link).unwrap();
+    assert_eq!(install(&link).status.code(), Some(0));
+    assert!(link.symlink_metadata().unwrap().is_file());
+    assert_eq!(fs::read(&end).unwrap(), b"mine");
+    // One that leads to a directory is that directory.
+    fs::remove_file(&link).unwrap();
+    fs::create_dir(directory.path().join("d")).unwrap();
+    symlink("d", &link).unwrap();
+    assert_eq!(install(&link).status.code(), Some(0));
+    is_installed(&directory.path().join("d/sexton"));
 }

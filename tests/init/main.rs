@@ -18,9 +18,12 @@ mod inheritance;
 mod install;
 mod job_control;
 mod lines;
+mod messages;
+mod no_command;
 mod not_pid1;
 mod pause;
 mod peer;
+mod privileges;
 mod reaping;
 mod remaining;
 mod roots;
@@ -53,8 +56,11 @@ fn main() -> ExitCode {
         ("inheritance", inheritance::tests()),
         ("install", install::tests()),
         ("job_control", job_control::tests()),
+        ("messages", messages::tests()),
+        ("no_command", no_command::tests()),
         ("not_pid1", not_pid1::tests()),
         ("pause", pause::tests()),
+        ("privileges", privileges::tests()),
         ("reaping", reaping::tests()),
         ("remaining", remaining::tests()),
         ("roots", roots::tests()),

@@ -5,9 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
@@ -206,6 +206,23 @@ fn inherit(command: &mut Command, descriptor: RawFd) {
     unsafe { command.pre_exec(clear) };
 }
 
+/// Copies sexton. Not in this process: another test that forks meanwhile would hold the copy
+/// open for writing for a moment, and it could not be executed (ETXTBSY).
+pub(crate) fn copy_sexton(to: &Path) {
+    let status = Command::new("cp").arg(sexton()).arg(to).status().expect("cp");
+    assert!(status.success());
+}
+
+/// Writes until there is no more room, and leaves it blocking.
+pub(crate) fn fill(pipe: &(impl AsFd + ?Sized)) {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("non-blocking");
+    for size in [1 << 16, 1] {
+        while nix::unistd::write(pipe, &vec![b'x'; size]).is_ok() {}
+    }
+    fcntl(pipe, FcntlArg::F_SETFL(OFlag::empty())).expect("blocking");
+}
+
 /// Waits until a command that prints so is ready.
 #[track_caller]
 pub(crate) fn ready(mut running: Running) -> Running {
@@ -281,6 +298,21 @@ impl Running {
         }
         self.proc("syscall").split(' ').next() == Some(&libc::SYS_rt_sigtimedwait.to_string())
             && self.status_field("ShdPnd").chars().all(|digit| digit == '0')
+    }
+
+    /// Whether sexton sleeps in one of these system calls.
+    pub(crate) fn is_in(&self, calls: &[libc::c_long]) -> bool {
+        let call = self.proc("syscall");
+        calls.iter().any(|number| call.starts_with(&format!("{number} ")))
+    }
+
+    /// Whether it waits for a descriptor.
+    pub(crate) fn is_in_poll(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        const CALLS: &[libc::c_long] = &[libc::SYS_poll, libc::SYS_ppoll];
+        #[cfg(not(target_arch = "x86_64"))]
+        const CALLS: &[libc::c_long] = &[libc::SYS_ppoll];
+        self.is_in(CALLS)
     }
 
     /// A field of sexton's `/proc/PID/status`.

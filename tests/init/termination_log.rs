@@ -1,9 +1,13 @@
 //! `-T`: a container's last words.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 
+use nix::sys::stat::Mode;
 use tempfile::TempDir;
 
 use crate::support::*;
@@ -14,8 +18,12 @@ crate::tests![
     new a_command_that_does_not_start_is_written_as_a_failure,
     new the_last_signal_is_written_with_its_time,
     new an_existing_termination_log_is_kept,
-    new odd_termination_logs_do_not_block,
+    new only_a_regular_file_is_written_to,
+    new a_link_is_not_written_through,
+    as_root a_file_of_the_kernels_own_is_not_written_to,
+    new an_odd_name_is_escaped,
     new an_unwritable_termination_log_is_reported,
+    new a_termination_log_on_a_full_disk_is_reported,
 ];
 
 struct Log {
@@ -106,31 +114,89 @@ fn an_existing_termination_log_is_kept() {
     assert_eq!(log.text(), "mine\n");
 }
 
-fn odd_termination_logs_do_not_block() {
-    let log = Log::new();
-    assert!(std::process::Command::new("mkfifo").arg(&log.path).status().unwrap().success());
-    let output = Init::pid1(&[&log.option()]).run(shell("exit 3"));
+/// Fails, and prints this one line.
+#[track_caller]
+fn is_refused(path: impl AsRef<Path>, why: &str) {
+    let path = path.as_ref().display();
+    let output = Init::pid1(&[&format!("-T={path}")]).run(shell("exit 3"));
     assert_eq!(output.status.code(), Some(3));
-    assert!(stderr_text(&output).ends_with("log: No such device or address\n"), "{output:?}");
-    assert_eq!(Init::pid1(&["-T=/dev/null"]).code(shell("exit 3")), 3);
-    // A dangling link: no file is made at its end.
+    assert_eq!(stderr_text(&output), format!("sexton: {path}: {why}\n"));
+}
+
+fn only_a_regular_file_is_written_to() {
+    const WHY: &str = "not written to: not a regular file";
+    let log = Log::new();
+    nix::unistd::mkfifo(&log.path, Mode::from_bits_truncate(0o666)).unwrap();
+    is_refused(&log.path, WHY);
+    // With a reader, too.
+    let _reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&log.path).unwrap();
+    is_refused(&log.path, WHY);
+    let log = Log::new();
+    let _socket = UnixListener::bind(&log.path).unwrap();
+    is_refused(&log.path, WHY);
+    is_refused("/dev/null", WHY);
+    is_refused("/dev/full", WHY);
+    is_refused(Screen::new().path(), WHY);
+    is_refused("/", "Is a directory");
+}
+
+/// Neither an empty file of another user's, nor one that does not exist yet.
+fn a_link_is_not_written_through() {
     let log = Log::new();
     let end = log.path.with_extension("end");
-    std::os::unix::fs::symlink(&end, &log.path).unwrap();
-    assert_eq!(Init::pid1(&[&log.option()]).code(shell("exit 3")), 3);
+    symlink(&end, &log.path).unwrap();
+    is_refused(&log.path, "not written to: a symbolic link");
     assert!(!end.exists());
+    fs::write(&end, "").unwrap();
+    is_refused(&log.path, "not written to: a symbolic link");
+    fs::remove_file(&log.path).unwrap();
+    fs::hard_link(&end, &log.path).unwrap();
+    is_refused(&log.path, "not written to: a file with another name (hard link)");
+    assert_eq!(fs::read(&end).unwrap(), b"");
+    // A link on the way to the file is the user's own business.
+    let directory = tempfile::tempdir().unwrap();
+    let link = directory.path().join("link");
+    symlink(end.parent().unwrap(), &link).unwrap();
+    assert_eq!(Init::pid1(&[&format!("-T={}/new", link.display())]).code(shell("exit 3")), 3);
+    assert!(fs::read_to_string(end.with_file_name("new")).unwrap().ends_with("exited with 3\n"));
+}
+
+fn a_file_of_the_kernels_own_is_not_written_to() {
+    const WHY: &str = "not written to: a file of the kernel's own";
+    let knob = "/proc/sys/kernel/domainname";
+    let before = fs::read(knob).unwrap();
+    let log = Log::new();
+    symlink(knob, &log.path).unwrap();
+    is_refused(&log.path, "not written to: a symbolic link");
+    is_refused(knob, WHY);
+    symlink("/proc/sys/kernel", log.path.with_extension("d")).unwrap();
+    is_refused(log.path.with_extension("d").join("domainname"), WHY);
+    assert_eq!(fs::read(knob).unwrap(), before);
+}
+
+/// The command's name is one that a terminal would obey.
+fn an_odd_name_is_escaped() {
+    let log = Log::new();
+    let program = log.path.with_file_name(OsStr::from_bytes(b"\x9b31m\xc2\x9d\x1b]0;x"));
+    symlink("/bin/false", &program).unwrap();
+    let output = Init::pid1(&["-vv", &log.option()]).run([program]);
+    let shown = r"\x9b31m\xc2\x9d\x1b]0;x (pid 2) exited with 1";
+    assert_eq!(log.text(), format!("{shown}\n"));
+    assert!(stderr_text(&output).contains(&format!("sexton: {shown}\n")), "{output:?}");
 }
 
 fn an_unwritable_termination_log_is_reported() {
-    for (path, why) in [
-        ("/nonexistent/log", "No such file or directory"),
-        ("/", "Is a directory"),
-        ("/dev/full", "No space left on device"),
-    ] {
-        let mut running = Init::pid1(&[&format!("-T={path}")]).start(play(Role::Receive));
-        running.stdout.line();
-        kill(running.children()[0].pid, SIGKILL).unwrap();
-        assert_eq!(running.status().code(), Some(137));
-        assert_eq!(running.stderr.line(), format!("sexton: {path}: {why}"));
-    }
+    is_refused("/nonexistent/log", "No such file or directory");
+    is_refused("/etc/passwd/log", "Not a directory");
+}
+
+fn a_termination_log_on_a_full_disk_is_reported() {
+    let script = r#"
+        mount -t tmpfs -o size=4k none /mnt && : > /mnt/log && head -c 4096 /dev/zero > /mnt/full
+        "$1" -T=/mnt/log sh -c 'exit 3'"#;
+    let mut command = shell(script);
+    command.extend(["sh".into(), sexton().into()]);
+    let output = Init::pid1(&[]).run(command);
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(stderr_text(&output), "sexton: /mnt/log: No space left on device\n");
 }
