@@ -4,12 +4,13 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::{self, Display, Formatter};
+use std::mem;
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpgid};
 
 use super::forward::INIT;
-use crate::diagnose::procfs::{Stat, for_each_process, shows_own_namespace};
+use crate::diagnose::procfs::{Stat, check_own_namespace, for_each_process};
 use crate::log::Reason;
 use crate::sys::pids::PidSet;
 use crate::sys::signal::{PidFd, Signal, kill, kill_everything};
@@ -20,7 +21,10 @@ use crate::sys::time::Nanos;
 pub enum SignalError {
     /// Without a /proc of our PID namespace nothing says which processes they are.
     NoProc,
-    /// The kernel refused something.
+    /// Nor does it where it cannot be read, or nothing be remembered, for this reason. No
+    /// process has got the signal.
+    CannotFind(Errno),
+    /// The kernel refused to send it to one of them, or to find the rest of them.
     Refused(Errno),
 }
 
@@ -34,6 +38,7 @@ impl Display for SignalError {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match self {
             Self::NoProc => f.write_str("cannot find descendants (is /proc mounted?)"),
+            Self::CannotFind(errno) => write!(f, "cannot find descendants: {}", Reason(*errno)),
             Self::Refused(errno) => Reason(*errno).fmt(f),
         }
     }
@@ -50,29 +55,68 @@ pub fn signal_all(own_pid: Pid, signal: Signal) -> Result<(), SignalError> {
 /// started again from the lowest, a child can come before its parent; so passes are made
 /// until one finds no more.
 fn signal_descendants(ancestor: Pid, signal: Signal) -> Result<(), SignalError> {
-    if !shows_own_namespace(ancestor) {
-        return Err(SignalError::NoProc);
-    }
-    let mut family = PidSet::new()?;
+    check_proc(ancestor)?;
+    let mut family = PidSet::new().map_err(SignalError::CannotFind)?;
     family.insert(ancestor);
-    let mut outcome = Ok(());
+    let mut sending = Sending::default();
     for _ in 0..PASSES {
         let mut found = false;
-        for_each_process(&mut |process| {
-            if family.contains(process) || !is_child(process, &family) {
+        let pass = for_each_process(&mut |process| {
+            if sending.cannot_look.is_some() || family.contains(process) {
                 return;
+            }
+            match is_child(process, &family) {
+                Ok(false) => return,
+                Ok(true) => {}
+                Err(errno) => return sending.cannot_look = Some(errno),
             }
             found = true;
             family.insert(process);
-            if let Err(errno) = signal_if(process, &[signal], &|| is_child(process, &family)) {
-                outcome = Err(SignalError::Refused(errno));
-            }
-        })?;
-        if !found {
+            sending.send(process, &[signal], &|| is_child(process, &family));
+        });
+        if !found || pass.is_err() || sending.cannot_look.is_some() {
+            sending.cannot_look = sending.cannot_look.or(pass.err());
             break;
         }
     }
-    outcome
+    sending.outcome()
+}
+
+/// Whether /proc says which processes there are.
+fn check_proc(own_pid: Pid) -> Result<(), SignalError> {
+    match check_own_namespace(own_pid) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(SignalError::NoProc),
+        Err(errno) => Err(SignalError::CannotFind(errno)),
+    }
+}
+
+/// How sending a signal to many processes goes.
+#[derive(Default)]
+struct Sending {
+    /// Whether it was sent to one at least, or tried to.
+    begun: bool,
+    /// Why one of them did not get it.
+    refused: Option<Errno>,
+    /// Why the others cannot be found.
+    cannot_look: Option<Errno>,
+}
+
+impl Sending {
+    fn send(&mut self, process: Pid, signals: &[Signal], meant: &dyn Fn() -> Result<bool, Errno>) {
+        self.begun = true;
+        if let Err(errno) = signal_if(process, signals, meant) {
+            self.refused = Some(errno);
+        }
+    }
+
+    fn outcome(&self) -> Result<(), SignalError> {
+        match (self.cannot_look, self.refused) {
+            (Some(errno), _) if !self.begun => Err(SignalError::CannotFind(errno)),
+            (Some(errno), _) | (None, Some(errno)) => Err(SignalError::Refused(errno)),
+            (None, None) => Ok(()),
+        }
+    }
 }
 
 /// How many passes are made: this is not the place to stay for ever.
@@ -80,22 +124,27 @@ const PASSES: u8 = 8;
 
 /// Whether a process runs, and is a child of one of the family. A zombie receives nothing,
 /// and has no children.
-fn is_child(process: Pid, family: &PidSet) -> bool {
-    Stat::read(process, &mut Stat::buffer())
-        .is_some_and(|stat| stat.is_alive() && family.contains(stat.parent))
+fn is_child(process: Pid, family: &PidSet) -> Result<bool, Errno> {
+    let mut buffer = Stat::buffer();
+    let stat = Stat::look(process, &mut buffer)?;
+    Ok(stat.is_some_and(|stat| stat.is_alive() && family.contains(stat.parent)))
 }
 
 /// Sends signals to a process if it is `meant`. Between that look and the signal it may
 /// exit, and its PID go to a stranger; a pidfd opened first, and a second look after that,
-/// exclude it. Where there are no pidfds (before Linux 5.3, or a filter refuses them) the
-/// gap stays.
-fn signal_if(process: Pid, signals: &[Signal], meant: &dyn Fn() -> bool) -> Result<(), Errno> {
-    let handle = match PidFd::open(process) {
+/// exclude it. Where there are no pidfds (before Linux 5.3, or a filter refuses them), or
+/// no descriptor is free for both at once, the gap stays.
+fn signal_if(process: Pid, signals: &[Signal], meant: &dyn Fn() -> Result<bool, Errno>) -> Result<(), Errno> {
+    let mut handle = match PidFd::open(process) {
         Err(Errno::ESRCH) => return Ok(()),
         handle => handle.ok(),
     };
-    if handle.is_some() && !meant() {
-        return Ok(());
+    if handle.is_some() {
+        match meant() {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(_) => handle = None,
+        }
     }
     let send = |signal: &Signal| {
         let sent = handle.as_ref().map_or(Err(Errno::ENOSYS), |handle| handle.kill(*signal));
@@ -117,8 +166,16 @@ fn signal_if(process: Pid, signals: &[Signal], meant: &dyn Fn() -> bool) -> Resu
 /// process becomes a root when its parent exits.
 pub struct Roots {
     own_pid: Pid,
-    notified: Option<PidSet>,
+    notified: Notified,
     earlier: Option<EarlierRequest>,
+}
+
+/// Which processes were asked.
+enum Notified {
+    None,
+    /// All that there were, as nothing says which the roots are.
+    Everything,
+    These(PidSet),
 }
 
 /// A request that was forwarded while the command ran.
@@ -140,7 +197,7 @@ impl EarlierRequest {
 impl Roots {
     /// Those of this process's namespace, or descendants.
     pub fn new(own_pid: Pid) -> Self {
-        Self { own_pid, notified: None, earlier: None }
+        Self { own_pid, notified: Notified::None, earlier: None }
     }
 
     /// Notes a request that the command's group had. Its members are not asked again.
@@ -150,13 +207,13 @@ impl Roots {
 
     /// Forgets which roots were asked: there is a new request.
     pub fn forget(&mut self) {
-        self.notified = None;
+        self.notified = Notified::None;
         self.earlier = None;
     }
 
     /// Notes that a process was reaped. Its PID may be another's soon.
     pub fn reaped(&mut self, process: Pid) {
-        if let Some(notified) = &mut self.notified {
+        if let Notified::These(notified) = &mut self.notified {
             notified.remove(process);
         }
     }
@@ -164,48 +221,65 @@ impl Roots {
     /// Asks each root that was not asked yet to terminate by this signal, and continues it,
     /// as a stopped process could not act on it.
     pub fn terminate(&mut self, signal: Signal) -> Result<(), SignalError> {
-        let first = self.notified.is_none();
-        if !shows_own_namespace(self.own_pid) {
-            // Then every process is asked, once.
-            if first && self.own_pid == INIT {
-                self.notified = PidSet::new().ok();
+        if matches!(self.notified, Notified::Everything) {
+            return Ok(());
+        }
+        match self.terminate_roots(signal) {
+            // Then PID 1 asks every process, once.
+            Err(SignalError::NoProc | SignalError::CannotFind(_))
+                if self.own_pid == INIT && matches!(self.notified, Notified::None) =>
+            {
+                self.notified = Notified::Everything;
                 kill_everything(signal)?;
-                kill_everything(Signal::CONT)?;
-                return Ok(());
+                Ok(kill_everything(Signal::CONT)?)
             }
-            return Err(SignalError::NoProc);
+            outcome => outcome,
         }
-        if first {
-            self.notified = Some(PidSet::new()?);
-        }
-        let Some(notified) = &mut self.notified else { return Ok(()) };
+    }
+
+    fn terminate_roots(&mut self, signal: Signal) -> Result<(), SignalError> {
         let (own_pid, earlier) = (self.own_pid, self.earlier);
-        let mut outcome = Ok(());
-        for_each_process(&mut |process| {
-            if process == own_pid || notified.contains(process) || !is_root(process, own_pid, None) {
+        check_proc(own_pid)?;
+        let (mut notified, begun) = match mem::replace(&mut self.notified, Notified::None) {
+            Notified::These(notified) => (notified, true),
+            _ => (PidSet::new().map_err(SignalError::CannotFind)?, false),
+        };
+        let mut sending = Sending::default();
+        let pass = for_each_process(&mut |process| {
+            if sending.cannot_look.is_some() || process == own_pid || notified.contains(process) {
                 return;
+            }
+            match is_root(process, own_pid, None) {
+                Ok(false) => return,
+                Ok(true) => {}
+                Err(errno) => return sending.cannot_look = Some(errno),
             }
             notified.insert(process);
             let meant = || is_root(process, own_pid, earlier.as_ref());
-            if meant()
-                && let Err(errno) = signal_if(process, &[signal, Signal::CONT], &meant)
-            {
-                outcome = Err(SignalError::Refused(errno));
+            if meant() != Ok(false) {
+                sending.send(process, &[signal, Signal::CONT], &meant);
             }
-        })?;
+        });
+        sending.cannot_look = sending.cannot_look.or(pass.err());
+        let outcome = sending.outcome();
+        // Otherwise none was asked, ever.
+        if begun || !matches!(outcome, Err(SignalError::CannotFind(_))) {
+            self.notified = Notified::These(notified);
+        }
         outcome
     }
 }
 
 /// Whether a process is a root that an earlier request did not reach: its parent is
 /// sexton, or lies outside of the PID namespace (`docker exec`).
-fn is_root(process: Pid, own_pid: Pid, earlier: Option<&EarlierRequest>) -> bool {
-    Stat::read(process, &mut Stat::buffer()).is_some_and(|stat| {
+fn is_root(process: Pid, own_pid: Pid, earlier: Option<&EarlierRequest>) -> Result<bool, Errno> {
+    let mut buffer = Stat::buffer();
+    Ok(Stat::look(process, &mut buffer)?.is_some_and(|stat| {
         let outside = own_pid == INIT && stat.parent.as_raw() == 0;
         stat.is_alive()
             && (stat.parent == own_pid || outside)
             && !earlier.is_some_and(|request| request.reached(process, &stat))
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -216,21 +290,37 @@ mod tests {
     fn a_child_is_of_the_family() {
         let mut family = PidSet::new().unwrap();
         family.insert(Pid::parent());
-        assert!(is_child(Pid::this(), &family));
-        assert!(!is_child(Pid::parent(), &family));
-        assert!(!is_child(Pid::from_raw(i32::MAX), &family), "there is no such process");
+        assert_eq!(is_child(Pid::this(), &family), Ok(true));
+        assert_eq!(is_child(Pid::parent(), &family), Ok(false));
+        assert_eq!(is_child(Pid::from_raw(i32::MAX), &family), Ok(false), "there is no such process");
     }
 
     #[test]
     fn a_root_is_a_child_that_no_request_reached() {
         let (parent, own) = (Pid::parent(), Pid::this());
-        assert!(is_root(own, parent, None));
-        assert!(!is_root(parent, own, None));
+        assert_eq!(is_root(own, parent, None), Ok(true));
+        assert_eq!(is_root(parent, own, None), Ok(false));
         let request = |group, when| EarlierRequest { group, when };
         let group = getpgid(None).ok();
-        assert!(!is_root(own, parent, Some(&request(group, Nanos::MAX))));
-        assert!(!is_root(own, parent, Some(&request(None, Nanos::MAX))));
-        assert!(is_root(own, parent, Some(&request(group, 0))), "it started later");
-        assert!(is_root(own, parent, Some(&request(Some(INIT), Nanos::MAX))), "another group had it");
+        assert_eq!(is_root(own, parent, Some(&request(group, Nanos::MAX))), Ok(false));
+        assert_eq!(is_root(own, parent, Some(&request(None, Nanos::MAX))), Ok(false));
+        assert_eq!(is_root(own, parent, Some(&request(group, 0))), Ok(true), "it started later");
+        assert_eq!(
+            is_root(own, parent, Some(&request(Some(INIT), Nanos::MAX))),
+            Ok(true),
+            "another group had it"
+        );
+    }
+
+    #[test]
+    fn an_outcome_reports_what_was_not_reached() {
+        let outcome = |begun, refused, cannot_look| Sending { begun, refused, cannot_look }.outcome();
+        let (refused, want) = (Some(Errno::EPERM), Some(Errno::EMFILE));
+        assert_eq!(outcome(true, None, None), Ok(()));
+        assert_eq!(outcome(false, None, None), Ok(()), "there is none");
+        assert_eq!(outcome(true, refused, None), Err(SignalError::Refused(Errno::EPERM)));
+        assert_eq!(outcome(false, None, want), Err(SignalError::CannotFind(Errno::EMFILE)));
+        // Some have got it, and must not get it again.
+        assert_eq!(outcome(true, None, want), Err(SignalError::Refused(Errno::EMFILE)));
     }
 }

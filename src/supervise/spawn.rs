@@ -32,8 +32,6 @@ pub struct Command {
     pub first: usize,
     /// The environment.
     pub environment: Environment,
-    /// The signal mask that we inherited; or why signals could not be blocked.
-    pub mask: Result<SignalSet, Errno>,
     /// Whether we inherited SIGCHLD ignored.
     pub sigchld_ignored: bool,
 }
@@ -102,10 +100,17 @@ impl Command {
     }
 
     /// Starts the command, in the session, group and foreground that `setup` has for it.
-    pub fn start(&self, process: &OwnProcess, setup: &JobSetup, log: &Log) -> Result<Spawned, Errno> {
+    /// `mask` is the signal mask for it, where that of sexton differs.
+    pub fn start(
+        &self,
+        process: &OwnProcess,
+        mask: Option<SignalSet>,
+        setup: &JobSetup,
+        log: &Log,
+    ) -> Result<Spawned, Errno> {
         let renamed = ServiceVariables::find(self.environment);
         let failure = SharedNumbers::new().ok();
-        let pid = fork(process, || self.run_child(setup, &renamed, failure.as_ref(), log))?;
+        let pid = fork(process, || self.run_child(mask, setup, &renamed, failure.as_ref(), log))?;
         Ok(Spawned { pid, failure })
     }
 
@@ -114,6 +119,7 @@ impl Command {
     /// where the execution failed, with the exit code for that.
     fn run_child(
         &self,
+        mask: Option<SignalSet>,
         setup: &JobSetup,
         variables: &ServiceVariables,
         shared: Option<&SharedNumbers>,
@@ -126,7 +132,7 @@ impl Command {
         if self.sigchld_ignored {
             ignore_sigchld(true);
         }
-        if let Ok(mask) = self.mask {
+        if let Some(mask) = mask {
             set_signal_mask(mask);
         }
         let errno = self.execute();
