@@ -139,7 +139,13 @@ fn apply(condition: &Condition) {
                 duplicate(&terminal, *descriptor);
             }
         }
-        Condition::JobControlFails(errno) => fail_job_control(*errno as u32),
+        Condition::JobControlFails(errno) => {
+            fail_calls(&[libc::SYS_setpgid, libc::SYS_setsid, libc::SYS_ioctl], *errno);
+        }
+        Condition::CallFails { call, errno } => fail_calls(&[*call], *errno),
+        Condition::DescriptorLimit(limit) => {
+            setrlimit(Resource::RLIMIT_NOFILE, *limit, *limit).expect("setrlimit");
+        }
         Condition::FullStandardError => {
             let full = open("/dev/full", OFlag::O_WRONLY, Mode::empty()).expect("/dev/full");
             duplicate(&full, 2);
@@ -179,23 +185,21 @@ fn drop_cap_kill() {
     Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_KILL) }).expect("CAP_KILL");
 }
 
-/// Makes setpgid, setsid and ioctl fail from now on, over exec as well.
-fn fail_job_control(errno: u32) {
+/// Makes system calls fail from now on, over exec as well.
+fn fail_calls(calls: &[libc::c_long], errno: i32) {
     const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
     const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
     const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-    let equal =
-        |number: libc::c_long, jump| libc::sock_filter { code: EQUAL, jt: jump, jf: 0, k: number as u32 };
     let plain = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
-    let mut filter = [
-        // The number of the call is the first word of `seccomp_data`.
-        plain(LOAD, 0),
-        equal(libc::SYS_setpgid, 3),
-        equal(libc::SYS_setsid, 2),
-        equal(libc::SYS_ioctl, 1),
-        plain(RETURN, libc::SECCOMP_RET_ALLOW),
-        plain(RETURN, libc::SECCOMP_RET_ERRNO | errno),
-    ];
+    // The number of the call is the first word of `seccomp_data`.
+    let mut filter = vec![plain(LOAD, 0)];
+    for (index, number) in calls.iter().enumerate() {
+        // To the last instruction.
+        let jump = (calls.len() - index) as u8;
+        filter.push(libc::sock_filter { code: EQUAL, jt: jump, jf: 0, k: *number as u32 });
+    }
+    filter.push(plain(RETURN, libc::SECCOMP_RET_ALLOW));
+    filter.push(plain(RETURN, libc::SECCOMP_RET_ERRNO | errno as u32));
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     prctl::set_no_new_privs().expect("no_new_privs");
     // SAFETY: the program and its filter live through the call, which copies them.

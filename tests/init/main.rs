@@ -10,6 +10,7 @@
 mod after_start;
 mod at_terminal;
 mod cli;
+mod descendants;
 mod diagnosis;
 mod dialects;
 mod exit_status;
@@ -20,6 +21,7 @@ mod lines;
 mod not_pid1;
 mod pause;
 mod reaping;
+mod refused;
 mod remaining;
 mod shutdown;
 mod signals;
@@ -27,6 +29,7 @@ mod start;
 mod support;
 mod terminal;
 mod termination_log;
+mod tracing;
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let modules = vec![
         ("after_start", after_start::tests()),
         ("cli", cli::tests()),
+        ("descendants", descendants::tests()),
         ("diagnosis", diagnosis::tests()),
         ("dialects", dialects::tests()),
         ("exit_status", exit_status::tests()),
@@ -51,12 +55,14 @@ fn main() -> ExitCode {
         ("not_pid1", not_pid1::tests()),
         ("pause", pause::tests()),
         ("reaping", reaping::tests()),
+        ("refused", refused::tests()),
         ("remaining", remaining::tests()),
         ("shutdown", shutdown::tests()),
         ("signals", signals::tests()),
         ("start", start::tests()),
         ("terminal", terminal::tests()),
         ("termination_log", termination_log::tests()),
+        ("tracing", tracing::tests()),
     ];
     Harness::with_env().discover(harness::trials(modules)).main()
 }
