@@ -81,10 +81,10 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
             // With SIGCHLD ignored, the kernel keeps no wait status for us (`wait(2)`,
             // NOTES).
             let sigchld_ignored = ignore_sigchld(false);
-            Some(Command { arguments, first, environment, mask, sigchld_ignored })
+            Some(Command { arguments, first, environment, sigchld_ignored })
         }
     };
-    let code = match supervise::run(process, command.as_ref(), &settings.config, &log) {
+    let code = match supervise::run(process, mask, command.as_ref(), &settings.config, &log) {
         Ok(outcome) => {
             let code = outcome.exit_code();
             if (settings.mirror || outcome.interrupted)

@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::{Pid, read};
 
 use crate::log::Escaped;
-use crate::sys::fd::{open, read_directory, read_prefix, split_entry};
+use crate::sys::fd::{open, read_directory, read_prefix, split_entry, try_to_read_prefix};
 use crate::sys::path::PathBuffer;
 use crate::sys::time::{nanos_per_tick, time_since_boot};
 use crate::units::{Nanos, parse_u32, parse_u64, split_once, value_of};
@@ -21,9 +21,29 @@ use crate::units::{Nanos, parse_u32, parse_u64, split_once, value_of};
 /// Whether /proc shows the PID namespace in which this process has this PID. In that of
 /// another namespace, the numbers mean other processes.
 pub fn shows_own_namespace(own_pid: Pid) -> bool {
+    check_own_namespace(own_pid) == Ok(true)
+}
+
+/// The same, with the reason where /proc is there and cannot be read.
+pub fn check_own_namespace(own_pid: Pid) -> Result<bool, Errno> {
     let mut buffer = [0; 32];
-    let stat = read_prefix(c"/proc/self/stat", &mut buffer);
-    stat.and_then(|stat| parse_u32(split_once(stat, b' ').0)) == u32::try_from(own_pid.as_raw()).ok()
+    match try_to_read_prefix(c"/proc/self/stat", &mut buffer) {
+        Ok(stat) => {
+            let pid = parse_u32(split_once(stat, b' ').0);
+            Ok(pid.is_some() && pid == u32::try_from(own_pid.as_raw()).ok())
+        }
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Distinguishes a file that is not there, or not for us, from a want of descriptors or
+/// memory, which says nothing of the file.
+fn want(read: Result<&[u8], Errno>) -> Result<Option<&[u8]>, Errno> {
+    match read {
+        Err(errno @ (Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM)) => Err(errno),
+        read => Ok(read.ok()),
+    }
 }
 
 /// Whether there is a /proc at all, of whatever namespace.
@@ -49,12 +69,17 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Reads it.
+    /// Reads it. None where there is no such process, or none that can be looked at.
     pub fn read(process: Pid) -> Option<Self> {
+        Self::look(process).ok()?
+    }
+
+    /// The same, with the reason where sexton lacks what it takes to look.
+    pub fn look(process: Pid) -> Result<Option<Self>, Errno> {
         let mut path = ProcPath::default();
-        let path = path.format(format_args!("/proc/{process}/stat"))?;
+        let Some(path) = path.format(format_args!("/proc/{process}/stat")) else { return Ok(None) };
         // Room for all that is looked at; what does not fit is taken as 0.
-        Self::parse(read_prefix(path, &mut [0; 512])?)
+        Ok(want(try_to_read_prefix(path, &mut [0; 512]))?.and_then(Self::parse))
     }
 
     /// The second field is the name in parentheses, which may hold parentheses and spaces,
@@ -137,10 +162,8 @@ pub fn parent(process: Pid) -> Option<Pid> {
 
 /// The tracer of a process, a debugger say, if it has one.
 pub fn tracer(process: Pid) -> Option<Pid> {
-    let mut path = ProcPath::default();
-    let mut status = [0; 1024];
-    let status = read_prefix(path.format(format_args!("/proc/{process}/status"))?, &mut status)?;
-    let tracer = value_of(status, b"TracerPid:\t")?;
+    let mut buffer = [0; 1024];
+    let tracer = value_of(read_status(process, &mut buffer)?, b"TracerPid:\t")?;
     let pid = i32::try_from(parse_u32(tracer)?).ok()?;
     (pid > 0).then_some(Pid::from_raw(pid))
 }
@@ -162,6 +185,27 @@ pub fn for_each_child(f: &mut dyn FnMut(Pid)) -> bool {
         }
     }
     found
+}
+
+/// Whether a process is the first one of a PID namespace below the one that /proc shows.
+///
+/// Not inlined: of a process in many groups, what is looked for comes late.
+#[inline(never)]
+pub fn is_nested_init(process: Pid) -> bool {
+    let mut buffer = [0; 8192];
+    let pids = read_status(process, &mut buffer).and_then(|status| value_of(status, b"NSpid:\t"));
+    pids.is_some_and(ends_in_init)
+}
+
+/// Whether the numbers of a process in its PID namespaces, from the outermost to its own,
+/// are several, and the last one is 1 (`proc_pid_status(5)`, NSpid).
+fn ends_in_init(pids: &[u8]) -> bool {
+    matches!(pids.trim_ascii_end(), [.., b'\t', b'1'])
+}
+
+fn read_status(process: Pid, buffer: &mut [u8]) -> Option<&[u8]> {
+    let mut path = ProcPath::default();
+    read_prefix(path.format(format_args!("/proc/{process}/status"))?, buffer)
 }
 
 /// Calls `f` with every process, in the order of their PIDs.
@@ -233,6 +277,28 @@ mod tests {
         let stat = Stat::read(Pid::this()).unwrap();
         assert!(stat.threads >= 1 && stat.age() < 600_000_000_000);
         assert_eq!(tracer(Pid::this()), None);
+    }
+
+    #[test]
+    fn the_first_process_of_a_nested_namespace() {
+        for pids in [&b"4711\t1"[..], b"4711\t17\t1", b"4711\t1 "] {
+            assert!(ends_in_init(pids));
+        }
+        for pids in [&b"1"[..], b"11", b"4711", b"4711\t11", b"1\t4711", b"", b"\t"] {
+            assert!(!ends_in_init(pids), "{}", String::from_utf8_lossy(pids));
+        }
+        assert!(!is_nested_init(Pid::this()) && !is_nested_init(Pid::from_raw(i32::MAX)));
+    }
+
+    #[test]
+    fn a_want_of_descriptors_says_nothing_of_a_file() {
+        assert_eq!(want(Ok(b"1")), Ok(Some(&b"1"[..])));
+        for errno in [Errno::ENOENT, Errno::ESRCH, Errno::EACCES, Errno::EPERM] {
+            assert_eq!(want(Err(errno)), Ok(None));
+        }
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM] {
+            assert_eq!(want(Err(errno)), Err(errno));
+        }
     }
 
     #[test]

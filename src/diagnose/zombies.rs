@@ -10,7 +10,9 @@ use std::fmt::{self, Display, Formatter};
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpid};
 
-use super::procfs::{Process, Stat, for_each_process, is_mounted, shows_own_namespace, tracer};
+use super::procfs::{
+    Process, Stat, for_each_process, is_mounted, is_nested_init, shows_own_namespace, tracer,
+};
 use crate::log::{Reason, print_line};
 use crate::sys::time::sleep_ms;
 use crate::units::Seconds;
@@ -54,6 +56,8 @@ enum Verdict {
     ParentOutside,
     /// PID 1 does not wait.
     InitDoesNotReap,
+    /// A container's PID 1 does not wait, seen from outside of the container.
+    NestedInitDoesNotReap,
     /// The parent is stopped.
     ParentStopped,
     /// The parent runs and does not wait.
@@ -68,11 +72,13 @@ struct Observation {
     parent: Pid,
     /// The parent's state, where it could be read.
     parent_state: Option<u8>,
+    /// Whether the parent is the first process of a PID namespace below this one.
+    parent_is_nested_init: bool,
 }
 
 impl Observation {
     fn verdict(&self) -> Verdict {
-        let Observation { threads, gone, tracer, parent, parent_state } = *self;
+        let Observation { threads, gone, tracer, parent, parent_state, parent_is_nested_init } = *self;
         match tracer {
             _ if threads > 1 => Verdict::ThreadsRunning,
             _ if gone => Verdict::BeingReaped,
@@ -81,6 +87,7 @@ impl Observation {
             _ if parent.as_raw() == 0 => Verdict::ParentOutside,
             _ if matches!(parent_state, Some(b'T' | b't')) => Verdict::ParentStopped,
             _ if parent == INIT => Verdict::InitDoesNotReap,
+            _ if parent_is_nested_init => Verdict::NestedInitDoesNotReap,
             _ => Verdict::ParentDoesNotWait,
         }
     }
@@ -114,8 +121,11 @@ impl Display for Explanation {
             ),
             Verdict::InitDoesNotReap => write!(
                 f,
-                "PID {holder} does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])"
+                "PID {holder} does not reap: {RUN_UNDER_INIT}"
             ),
+            Verdict::NestedInitDoesNotReap => {
+                write!(f, "held by {holder}, PID 1 of a container, which does not reap: {RUN_UNDER_INIT}")
+            }
             Verdict::ParentStopped => {
                 write!(f, "held by {holder}, which is stopped: continue it (SIGCONT) or kill it")
             }
@@ -126,6 +136,9 @@ impl Display for Explanation {
         }
     }
 }
+
+/// What to do about a PID 1 that is no init.
+const RUN_UNDER_INIT: &str = "run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])";
 
 /// How long a parent may take before it counts as one that does not reap. The second is the
 /// limit for all zombies together: where many wait, there is no doubt.
@@ -188,6 +201,7 @@ fn report_zombie(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
         tracer: tracer(process),
         parent,
         parent_state: parent_stat.map(|stat| stat.state),
+        parent_is_nested_init: is_nested_init(parent),
     };
     let verdict = observation.verdict();
     let parent = Process(parent, parent_stat);
@@ -230,6 +244,7 @@ mod tests {
             tracer: None,
             parent: Pid::from_raw(17),
             parent_state: Some(b'S'),
+            parent_is_nested_init: false,
         };
         assert_eq!(plain().verdict(), Verdict::ParentDoesNotWait);
         assert_eq!(Observation { parent_state: None, ..plain() }.verdict(), Verdict::ParentDoesNotWait);
@@ -244,6 +259,10 @@ mod tests {
                 Verdict::ParentStopped
             );
         }
+        let nested = || Observation { parent_is_nested_init: true, ..plain() };
+        assert_eq!(nested().verdict(), Verdict::NestedInitDoesNotReap);
+        assert_eq!(Observation { parent_state: Some(b'T'), ..nested() }.verdict(), Verdict::ParentStopped);
+        assert!(nested().verdict().is_fault());
         let tracer = Pid::from_raw(99);
         assert_eq!(Observation { tracer: Some(tracer), ..plain() }.verdict(), Verdict::Traced(tracer));
         assert_eq!(
@@ -271,6 +290,10 @@ mod tests {
         );
         assert!(
             said(Verdict::InitDoesNotReap).starts_with("PID 17 (celery) does not reap: run it under an init")
+        );
+        assert_eq!(
+            said(Verdict::NestedInitDoesNotReap),
+            "held by 17 (celery), PID 1 of a container, which does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])"
         );
         assert_eq!(
             said(Verdict::Traced(Pid::from_raw(99))),

@@ -122,7 +122,7 @@ impl<'a> Forwarder<'a> {
             Scope::Command => kill(command, signal).map_err(SignalError::Refused),
             Scope::Group => send_to_group(command, signal),
             Scope::Everything => match signal_all(self.own_pid, signal) {
-                Err(error @ SignalError::NoProc) => {
+                Err(error @ (SignalError::NoProc | SignalError::CannotFind(_))) => {
                     self.log_once(format_args!("{error}: forwarding {signal} to the process group only"));
                     send_to_group(command, signal)
                 }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod descendants;
 pub mod forward;
 pub mod job;
+pub mod roots;
 pub mod shutdown;
 pub mod spawn;
 mod supervisor;
@@ -23,14 +24,14 @@ use crate::sys::fd::close_all_but_standard;
 use crate::sys::output::OwnTerminal;
 use crate::sys::path::base_name;
 use crate::sys::process::{EXIT_FAILED, OwnProcess, become_subreaper, is_subreaper, set_parent_death_signal};
-use crate::sys::signal::Signal;
+use crate::sys::signal::{Signal, SignalSet};
 use crate::sys::wait::WaitStatus;
 
 use config::Config;
 use forward::INIT;
 use job::{Job, JobSetup};
 use spawn::{Command, Spawned};
-use supervisor::{Supervisor, Target};
+use supervisor::{Failure, Supervisor, Target};
 
 /// How the command ended.
 pub struct Outcome {
@@ -58,14 +59,23 @@ impl Outcome {
 }
 
 /// Starts the command, and supervises it until it has exited. Without one it only reaps,
-/// until TERM or INT. A failure of sexton's own is logged, and comes back as the exit code.
+/// until TERM or INT. `mask` is the signal mask that we inherited, for the command; or why
+/// signals could not be blocked. A failure of sexton's own is logged, and comes back as the exit code.
 pub fn run(
     process: &OwnProcess,
+    mask: Result<SignalSet, Errno>,
     command: Option<&Command>,
     config: &Config,
     log: &Log,
 ) -> Result<Outcome, u8> {
     let own_pid = getpid();
+    // C libraries return the kernel's answer as it is, since this call cannot fail; but a
+    // filter may refuse it. To the calls that take a PID, a negative number means many.
+    if own_pid.as_raw() <= 0 {
+        let errno = Errno::from_raw(own_pid.as_raw().saturating_neg());
+        log.fatal(format_args!("getpid: {}", Reason(errno)));
+        return Err(EXIT_FAILED);
+    }
     adopt_orphans(config, own_pid, log);
     let parent_died = watch_parent(config, log)?;
     let message = config.termination_message.map(TerminationMessage::new);
@@ -74,7 +84,7 @@ pub fn run(
     let (target, job, started) = match command {
         None => (Target::Pause { ended: false }, Job::none(own_pid), None),
         Some(command) => {
-            let (spawned, job) = start(process, command, own_pid, config, log).map_err(|errno| {
+            let (spawned, job) = start(process, mask, command, own_pid, config, log).map_err(|errno| {
                 report_failure(format_args!("fork: {}", Reason(errno)), message.as_ref(), log);
                 EXIT_FAILED
             })?;
@@ -84,18 +94,18 @@ pub fn run(
     if let Some(terminal) = terminal {
         terminal.replace_stderr();
     }
-    release_resources(process);
+    release_resources(process, log);
 
     let mut supervisor = Supervisor::new(process, target, own_pid, job, config, log);
-    supervisor.signals_blocked = command.is_none_or(|command| command.mask.is_ok());
+    supervisor.not_blocked = mask.err();
     supervisor.spawned = started.as_ref().map(|(_, spawned)| spawned);
     let ended = if config.report {
         supervise_with_report(&mut supervisor, parent_died)
     } else {
         supervisor.run(parent_died, None)
     };
-    let status = ended.map_err(|errno| {
-        log.error(format_args!("wait4: {}", Reason(errno)));
+    let status = ended.map_err(|failure| {
+        log.fatal(format_args!("{failure}"));
         EXIT_FAILED
     })?;
     let executed = started.as_ref().is_none_or(|(_, spawned)| spawned.exec_failure(status).is_none());
@@ -113,6 +123,7 @@ pub fn run(
 /// Starts the command, in the session, group and foreground that are chosen for it.
 fn start(
     process: &OwnProcess,
+    mask: Result<SignalSet, Errno>,
     command: &Command,
     own_pid: Pid,
     config: &Config,
@@ -125,7 +136,7 @@ fn start(
     }
     // As PID 1 sexton takes the whole namespace with it.
     let dies_with = (own_pid != INIT && config.stop_policy.limits_time()).then_some(own_pid);
-    let spawned = command.start(process, &setup, dies_with, log)?;
+    let spawned = command.start(process, mask.ok(), &setup, dies_with, log)?;
     log.debug(format_args!("started command, PID {}", spawned.pid));
     let job = setup.into_job(own_pid, spawned.pid);
     Ok((spawned, job))
@@ -137,17 +148,19 @@ fn start(
 fn supervise_with_report(
     supervisor: &mut Supervisor,
     parent_died: Option<Signal>,
-) -> Result<WaitStatus, Errno> {
+) -> Result<WaitStatus, Failure> {
     let mut report = Report::default();
-    let ended = supervisor.run(parent_died, Some(&mut report));
+    let status = supervisor.run(parent_died, Some(&mut report))?;
     report.print(supervisor.log);
-    ended
+    Ok(status)
 }
 
 /// Keeps no resource busy while the command runs: no working directory on a mount, and no
 /// descriptor but the standard ones.
-fn release_resources(process: &OwnProcess) {
-    let _ = chdir(c"/");
+fn release_resources(process: &OwnProcess, log: &Log) {
+    if let Err(errno) = chdir(c"/") {
+        log.info(format_args!("chdir: {}", Reason(errno)));
+    }
     close_all_but_standard(process);
 }
 

@@ -34,8 +34,6 @@ pub struct Command {
     pub first: usize,
     /// The environment.
     pub environment: Environment,
-    /// The signal mask that we inherited; or why signals could not be blocked.
-    pub mask: Result<SignalSet, Errno>,
     /// Whether we inherited SIGCHLD ignored.
     pub sigchld_ignored: bool,
 }
@@ -104,10 +102,12 @@ impl Command {
     }
 
     /// Starts the command, in the session, group and foreground that `setup` has for it.
-    /// `dies_with` is this process, where the command is to be killed when it dies.
+    /// `mask` is the signal mask for it, where that of sexton differs. `dies_with` is this
+    /// process, where the command is to be killed when it dies.
     pub fn start(
         &self,
         process: &OwnProcess,
+        mask: Option<SignalSet>,
         setup: &JobSetup,
         dies_with: Option<Pid>,
         log: &Log,
@@ -118,7 +118,7 @@ impl Command {
             if dies_with.is_some_and(|parent| !die_with(parent, log)) {
                 return EXIT_FAILED;
             }
-            self.run_child(setup, &renamed, failure.as_ref(), log)
+            self.run_child(mask, setup, &renamed, failure.as_ref(), log)
         })?;
         Ok(Spawned { pid, failure })
     }
@@ -128,6 +128,7 @@ impl Command {
     /// where the execution failed, with the exit code for that.
     fn run_child(
         &self,
+        mask: Option<SignalSet>,
         setup: &JobSetup,
         variables: &ServiceVariables,
         shared: Option<&SharedNumbers>,
@@ -140,7 +141,7 @@ impl Command {
         if self.sigchld_ignored {
             ignore_sigchld(true);
         }
-        if let Ok(mask) = self.mask {
+        if let Some(mask) = mask {
             set_signal_mask(mask);
         }
         let errno = self.execute();

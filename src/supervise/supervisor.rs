@@ -3,15 +3,16 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt::{self, Display, Formatter};
 use std::mem;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::config::Config;
-use super::descendants::Roots;
 use super::forward::{Forwarder, Scope, is_for_command};
 use super::job::Job;
+use super::roots::Roots;
 use super::shutdown::{Action, Event, Instant, Phase, State, StopPolicy};
 use super::spawn::Spawned;
 use crate::diagnose::orphans::{Orphan, Report};
@@ -20,9 +21,7 @@ use crate::log::{Level, Log, Reason};
 use crate::sys::process::OwnProcess;
 use crate::sys::signal::{Signal, SignalInfo, kill, wait_for_signal};
 use crate::sys::time::monotonic_time;
-use crate::sys::wait::{
-    WaitFor, WaitStatus, detach_tracee, peek, reap, reap_blocking, reap_with_usage, take_stopped,
-};
+use crate::sys::wait::{WaitFor, WaitStatus, detach_tracee, peek, reap, reap_with_usage, take_stopped};
 use crate::units::{Nanos, SECOND};
 
 /// What sexton supervises.
@@ -44,8 +43,8 @@ pub(super) struct Supervisor<'a> {
     own_pid: Pid,
     config: &'a Config<'a>,
     pub(super) log: &'a Log,
-    /// Whether signals are blocked, and can be waited for. The kernel may have refused it.
-    pub(super) signals_blocked: bool,
+    /// Why signals could not be blocked, if they could not: then none waits to be taken.
+    pub(super) not_blocked: Option<Errno>,
     /// The command as it was started, to know whether it was executed.
     pub(super) spawned: Option<&'a Spawned>,
     forwarder: Forwarder<'a>,
@@ -57,6 +56,18 @@ pub(super) struct Supervisor<'a> {
     /// Whether the terminal's Ctrl-C or Ctrl-\ killed it, and shall kill sexton, too.
     pub(super) interrupted: bool,
     last_signal: Option<(Signal, Instant)>,
+}
+
+/// A call without which there is no way to go on.
+pub(super) struct Failure {
+    call: &'static str,
+    errno: Errno,
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        write!(f, "{}: {}", self.call, Reason(self.errno))
+    }
 }
 
 /// How many signals are taken before looking for children to reap. The kernel hands out low
@@ -99,7 +110,7 @@ impl<'a> Supervisor<'a> {
             own_pid,
             config,
             log,
-            signals_blocked: true,
+            not_blocked: None,
             spawned: None,
             forwarder: Forwarder::new(config.scope, own_pid, log),
             job,
@@ -124,21 +135,20 @@ impl<'a> Supervisor<'a> {
     /// 3. What a drain found is acted upon when the drain is over. Once the command has
     ///    been reaped no signal is sent to it, as its PID may be another process's by then.
     ///
-    /// Returns ECHILD if the command is not a child of this process: waiting for it would
-    /// never end.
+    /// Fails where the command is no child of this process: waiting for it would never end.
     pub(super) fn run(
         &mut self,
         parent_died: Option<Signal>,
         mut report: Option<&mut Report>,
-    ) -> Result<WaitStatus, Errno> {
-        if !self.signals_blocked {
-            return self.reap_without_signals("rt_sigprocmask", Errno::EPERM);
+    ) -> Result<WaitStatus, Failure> {
+        if let Some(errno) = self.not_blocked {
+            return self.run_without_signals(Failure { call: "rt_sigprocmask", errno }, report);
         }
         if let Some(signal) = parent_died {
             self.route(signal);
         }
         loop {
-            let mut drained = self.drain(report.as_deref_mut())?;
+            let mut drained = self.drain(report.as_deref_mut()).map_err(|errno| self.give_up(errno))?;
             self.look_for_others_from_outside(&mut drained);
             self.act_on(&drained);
             self.step(Event::Tick);
@@ -153,10 +163,8 @@ impl<'a> Supervisor<'a> {
                     Err(Errno::EINTR) => {}
                     Err(Errno::EAGAIN) => break,
                     Err(errno) => {
-                        return match self.status {
-                            Some(status) => Ok(status),
-                            None => self.reap_without_signals("rt_sigtimedwait", errno),
-                        };
+                        let failure = Failure { call: "rt_sigtimedwait", errno };
+                        return self.run_without_signals(failure, report);
                     }
                 }
                 // A drain shows which processes remain.
@@ -371,7 +379,7 @@ impl<'a> Supervisor<'a> {
         let mut drained = Drained::default();
         for _ in 0..REAPED_IN_A_DRAIN {
             let reaped = if self.config.warn_on_reap || report.is_some() {
-                self.reap_and_report(running, report.as_deref_mut())
+                self.reap_and_report(self.what_to_wait_for(), running, report.as_deref_mut())
             } else {
                 self.reap()
             };
@@ -420,11 +428,12 @@ impl<'a> Supervisor<'a> {
     /// The same, with a look at /proc before the process is reaped, as there is none after.
     fn reap_and_report(
         &self,
+        what: WaitFor,
         running: Option<Pid>,
         report: Option<&mut Report>,
     ) -> Result<Option<(Pid, WaitStatus)>, Errno> {
-        let peeked = match peek() {
-            Ok(None) if self.job.stops_with_command => return take_stopped(),
+        let peeked = match peek(what) {
+            Ok(None) if what == WaitFor::ExitOrStop => return take_stopped(),
             Ok(None) => return Ok(None),
             Err(Errno::ECHILD) => return Err(Errno::ECHILD),
             // Where `waitid` is refused, by a seccomp filter say, children are reaped
@@ -435,7 +444,7 @@ impl<'a> Supervisor<'a> {
             Some(pid) if running != peeked => Stat::read(pid),
             _ => None,
         };
-        let Some((pid, status, usage)) = reap_with_usage(peeked, self.what_to_wait_for())? else {
+        let Some((pid, status, usage)) = reap_with_usage(peeked, what)? else {
             return Ok(None);
         };
         if running == Some(pid) || status.stop_signal().is_some() {
@@ -455,17 +464,45 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Where signals cannot be waited for (a seccomp filter), a PID 1 that gave up would kill
-    /// its container, and one that tried again would spin: it reaps at least.
-    fn reap_without_signals(&mut self, call: &str, errno: Errno) -> Result<WaitStatus, Errno> {
-        self.log.error(format_args!("{call}: {}: signals will not be forwarded", Reason(errno)));
+    /// its container, and one that tried again would spin: it reaps at least, until the
+    /// command exits.
+    fn run_without_signals(
+        &mut self,
+        failure: Failure,
+        mut report: Option<&mut Report>,
+    ) -> Result<WaitStatus, Failure> {
+        if let Some(status) = self.status {
+            self.log.error(format_args!("{failure}: not waiting for the remaining processes"));
+            return Ok(status);
+        }
+        if self.running().is_none() {
+            return Err(failure);
+        }
+        let limits = if self.config.stop_policy.is_empty() { "" } else { ", and time limits do not apply" };
+        self.log.error(format_args!("{failure}: signals will not be forwarded{limits}"));
         loop {
-            let (pid, status) = reap_blocking()?;
-            self.trace_reaped(pid, status);
-            if self.running() == Some(pid) {
+            let running = self.running();
+            let mut drained = Drained::default();
+            let reaped = self.reap_and_report(WaitFor::NextExit, running, report.as_deref_mut());
+            if let Some((pid, status)) = reaped.map_err(|errno| self.give_up(errno))? {
+                self.sort(pid, status, running, &mut drained);
+            }
+            if let Some(status) = drained.exited {
                 self.status = Some(status);
                 return Ok(status);
             }
         }
+    }
+
+    /// Children cannot be waited for. The command, if it is one, is not left behind without
+    /// sexton: with a PID 1, it would end as well.
+    fn give_up(&mut self, errno: Errno) -> Failure {
+        if errno != Errno::ECHILD
+            && let Some(command) = self.running()
+        {
+            self.forwarder.send(Signal::KILL, command);
+        }
+        Failure { call: "wait4", errno }
     }
 
     fn trace_reaped(&self, pid: Pid, status: WaitStatus) {

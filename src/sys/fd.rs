@@ -79,11 +79,16 @@ pub fn open(path: &CStr, flags: OFlag, permissions: u32) -> Result<OwnedFd, Errn
     nix::fcntl::open(path, flags | OFlag::O_CLOEXEC, Mode::from_bits_truncate(permissions))
 }
 
-/// Reads the start of a file, as much as fits.
+/// Reads the start of a file, as much as fits; None where it cannot be read.
 pub fn read_prefix<'a>(path: &CStr, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-    let file = open(path, OFlag::O_RDONLY, 0).ok()?;
-    let length = read(file, buffer).ok()?;
-    buffer.get(..length)
+    try_to_read_prefix(path, buffer).ok()
+}
+
+/// The same, with the reason where it cannot be read.
+pub fn try_to_read_prefix<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+    let file = open(path, OFlag::O_RDONLY, 0)?;
+    let length = read(file, buffer)?;
+    Ok(buffer.get(..length).unwrap_or_default())
 }
 
 /// Reads entries of a directory into a buffer (`getdents64(2)`), as many as fit, and

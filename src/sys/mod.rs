@@ -6,8 +6,8 @@
 //!
 //! | call | why |
 //! |---|---|
-//! | `rt_sigprocmask`, `rt_sigtimedwait` | C libraries hide signals 32 to 34; nix knows no real-time signal |
-//! | `kill`, `sigaction`, `prctl(PR_SET_PDEATHSIG)` | nix takes no real-time signal |
+//! | `rt_sigprocmask`, `rt_sigaction`, `rt_sigtimedwait` | C libraries hide signals 32 to 34; nix knows no real-time signal |
+//! | `kill`, `prctl(PR_SET_PDEATHSIG)` | nix takes no real-time signal |
 //! | `wait4`, `waitid` | nix loses a child that a real-time signal killed; musl's `rusage` is not the kernel's where `long` has 32 bits |
 //! | `ptrace(PTRACE_DETACH)` | nix takes no real-time signal |
 //! | `_Fork` | nix has none |

@@ -206,16 +206,20 @@ pub fn ignore_sigchld(ignore: bool) -> bool {
 }
 
 /// Sets what a signal does, SIG_DFL or SIG_IGN, and returns what it did (`sigaction(2)`).
-/// nix's `sigaction` takes no real-time signal.
+/// C libraries refuse the two signals that they keep to themselves, and nix's `sigaction`
+/// takes no real-time signal.
 pub(super) fn set_disposition(signal: Signal, disposition: libc::sighandler_t) -> libc::sighandler_t {
-    // SAFETY: zeroes are valid in both; no handler is installed.
+    // What the kernel calls `sigaction` begins with the disposition, on every architecture
+    // but MIPS. Its flags, mask and restorer follow in an order of each architecture's; all
+    // are 0 here.
+    let new = [disposition, 0, 0, 0, 0, 0, 0, 0];
+    let mut old = [libc::SIG_DFL; 8];
+    // SAFETY: there is more room than the kernel reads and writes; no handler is installed.
     unsafe {
-        let mut new: libc::sigaction = mem::zeroed();
-        let mut old: libc::sigaction = mem::zeroed();
-        new.sa_sigaction = disposition;
-        libc::sigaction(signal.number(), &raw const new, &raw mut old);
-        old.sa_sigaction
+        libc::syscall(libc::SYS_rt_sigaction, signal.number(), &raw const new, &raw mut old, SignalSet::SIZE);
     }
+    let [old, ..] = old;
+    old
 }
 
 // --- Waiting for one -----------------------------------------------------------
@@ -296,9 +300,10 @@ fn sigtimedwait(set: SignalSet, timeout: Option<Nanos>) -> Result<SignalInfo, Er
 
 // --- Sending one ---------------------------------------------------------------
 
-/// Sends a signal to one process.
+/// Sends a signal to one process. There is none whose number is not positive; to `kill(2)`
+/// these numbers mean many.
 pub fn kill(process: Pid, signal: Signal) -> Result<(), Errno> {
-    kill_raw(process.as_raw(), signal.number())
+    if process.as_raw() > 0 { kill_raw(process.as_raw(), signal.number()) } else { Err(Errno::ESRCH) }
 }
 
 /// Sends a signal to all of a process group.

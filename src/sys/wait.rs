@@ -74,15 +74,21 @@ impl Display for WaitStatus {
 /// Which changes of a child's state to report.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum WaitFor {
-    /// Its end.
+    /// Its end, if it has ended already.
     Exit,
-    /// Its end, and that it has stopped (WUNTRACED).
+    /// The same, and that it has stopped (WUNTRACED).
     ExitOrStop,
+    /// Its end; sleeps until there is one.
+    NextExit,
 }
 
 impl WaitFor {
     fn options(self) -> c_int {
-        if self == Self::ExitOrStop { libc::WUNTRACED } else { 0 }
+        match self {
+            Self::Exit => libc::WNOHANG,
+            Self::ExitOrStop => libc::WNOHANG | libc::WUNTRACED,
+            Self::NextExit => 0,
+        }
     }
 }
 
@@ -93,20 +99,15 @@ impl WaitFor {
 /// A child that made this process its tracer (PTRACE_TRACEME) is reported when it stops,
 /// whatever was asked for.
 pub fn reap(what: WaitFor) -> Result<Option<(Pid, WaitStatus)>, Errno> {
-    wait4(ANY_CHILD, libc::WNOHANG | what.options(), ptr::null_mut())
+    wait4(ANY_CHILD, what.options(), ptr::null_mut())
 }
 
 /// The same, of this child or, without one, any; with the resources that it used.
 pub fn reap_with_usage(child: Option<Pid>, what: WaitFor) -> Result<Option<(Pid, WaitStatus, Usage)>, Errno> {
     let mut usage = KernelUsage { user: [0; 2], system: [0; 2], max_rss: 0, rest: [0; 13] };
     let which = child.map_or(ANY_CHILD, Pid::as_raw);
-    let reaped = wait4(which, libc::WNOHANG | what.options(), &raw mut usage)?;
+    let reaped = wait4(which, what.options(), &raw mut usage)?;
     Ok(reaped.map(|(pid, status)| (pid, status, usage.into())))
-}
-
-/// Waits until a child ends, and reaps it.
-pub fn reap_blocking() -> Result<(Pid, WaitStatus), Errno> {
-    wait4(ANY_CHILD, 0, ptr::null_mut())?.ok_or(Errno::ECHILD)
 }
 
 /// Waits until this child ends, and reaps it.
@@ -163,14 +164,20 @@ fn wait4(
 
 /// Finds a child that has exited, or a tracee that has stopped, and leaves it as it is
 /// (`waitid(2)`, WNOWAIT). None where there is no such child; ECHILD where there are no
-/// children.
-pub fn peek() -> Result<Option<Pid>, Errno> {
-    Ok(waitid(libc::WEXITED | libc::WNOWAIT)?.map(|(pid, _)| pid))
+/// children. Sleeps until there is one, if that is what to wait for.
+pub fn peek(what: WaitFor) -> Result<Option<Pid>, Errno> {
+    let wait = what.options() & libc::WNOHANG;
+    Ok(waitid(libc::WEXITED | libc::WNOWAIT | wait)?.map(|(pid, _)| pid))
 }
 
 /// Takes a child's stop. None where no child has stopped since the last time.
 pub fn take_stopped() -> Result<Option<(Pid, WaitStatus)>, Errno> {
-    Ok(waitid(libc::WSTOPPED)?.map(|(pid, signal)| (pid, WaitStatus(signal << 8 | 0x7f))))
+    let stopped = match waitid(libc::WSTOPPED | libc::WNOHANG) {
+        // Nor is there one to wait for where all of them are zombies by now.
+        Err(Errno::ECHILD) => None,
+        stopped => stopped?,
+    };
+    Ok(stopped.map(|(pid, signal)| (pid, WaitStatus(signal << 8 | 0x7f))))
 }
 
 fn waitid(options: c_int) -> Result<Option<(Pid, c_int)>, Errno> {
@@ -179,7 +186,7 @@ fn waitid(options: c_int) -> Result<Option<(Pid, c_int)>, Errno> {
         // SAFETY: `info` is there to be written. Zeroes are valid in it, and stay where no
         // child was found.
         unsafe {
-            Errno::result(libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options | libc::WNOHANG))?;
+            Errno::result(libc::waitid(libc::P_ALL, 0, info.as_mut_ptr(), options))?;
             let info = info.assume_init();
             Ok((info.si_pid(), info.si_status()))
         }
@@ -235,6 +242,15 @@ mod tests {
         }
         assert_eq!(WaitStatus::from_raw(0).stop_signal(), None);
         assert_eq!(WaitStatus::from_raw(20).stop_signal(), None);
+    }
+
+    /// It has not stopped, and is still there to be reaped.
+    #[test]
+    fn a_zombie_does_not_hide_that_there_are_children() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        assert!(peek(WaitFor::NextExit).unwrap().is_some());
+        assert_eq!(take_stopped(), Ok(None));
+        assert!(child.wait().unwrap().success());
     }
 
     #[test]

@@ -125,6 +125,21 @@ pub(crate) enum Role {
     Count(Signal),
     /// Dies of a signal, by its default action.
     Die(Signal),
+    /// Makes next to no system call, and needs none to succeed. Leaves two orphans: one exits
+    /// with 3; one leads a session, and prints `ready PID`. A TERM kills the command and that
+    /// one.
+    Bare,
+    /// Asks its parent to trace it, prints `ready`, and waits until a signal kills it.
+    Traced,
+    /// Asks its parent to trace it, and executes a program.
+    TracedProgram,
+    /// Has an orphan that asks sexton to trace it, is stopped so by a signal, prints
+    /// `still here`, and exits with 3. Waits for the end of its standard input.
+    TracedOrphan,
+    /// Has so many descendants, each the parent of the next or all of them children. Prints
+    /// `ready`, `all` when each of them has got USR1, and waits for the end of its standard
+    /// input.
+    Descendants { count: u32, chain: bool },
     /// Prints the words that follow and the environment, byte for byte.
     ShowWords,
     /// Prints what it leads (`session`, `group` or `nothing`), and whether it is in the
@@ -247,6 +262,13 @@ impl Role {
             Self::Receive => vec!["receive".into()],
             Self::Count(signal) => vec!["count".into(), signal.to_string()],
             Self::Die(signal) => vec!["die".into(), signal.to_string()],
+            Self::Bare => vec!["bare".into()],
+            Self::Traced => vec!["traced".into()],
+            Self::TracedProgram => vec!["traced-program".into()],
+            Self::TracedOrphan => vec!["traced-orphan".into()],
+            Self::Descendants { count, chain } => {
+                vec!["descendants".into(), count.to_string(), chain.to_string()]
+            }
             Self::ShowWords => vec!["show-words".into()],
             Self::Standing => vec!["standing".into()],
             Self::JoinParentsGroup => vec!["join-parents-group".into()],
@@ -294,6 +316,13 @@ impl Role {
             "receive" => (Self::Receive, 1),
             "count" => (Self::Count(Signal::from_name(text(1))), 2),
             "die" => (Self::Die(Signal::from_name(text(1))), 2),
+            "bare" => (Self::Bare, 1),
+            "traced" => (Self::Traced, 1),
+            "traced-program" => (Self::TracedProgram, 1),
+            "traced-orphan" => (Self::TracedOrphan, 1),
+            "descendants" => {
+                (Self::Descendants { count: number(1), chain: text(2).parse().expect("a truth value") }, 3)
+            }
             "show-words" => (Self::ShowWords, 1),
             "standing" => (Self::Standing, 1),
             "join-parents-group" => (Self::JoinParentsGroup, 1),

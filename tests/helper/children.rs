@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::{PipeWriter, Read, Write, pipe};
 use std::process::ExitCode;
 
 use nix::sched::{CloneFlags, setns};
@@ -10,9 +11,10 @@ use nix::unistd::{Pid, setpgid, setsid};
 
 use crate::actors::receive;
 use crate::protocol::Escape;
-use crate::signal::{SIGCHLD, SIGSTOP};
+use crate::signal::{SIGCHLD, SIGSTOP, SIGUSR1};
 use crate::system::{
     block_all, execute, exit, fork, fork_orphan, fork_without_signal, print, raise, take_signal,
+    wait_for_end_of_input,
 };
 
 pub(crate) fn with_escaped_child(escape: Escape) -> ExitCode {
@@ -57,6 +59,38 @@ pub(crate) fn enter_namespace_of(pid: i32, program: &[OsString]) -> ExitCode {
         WaitStatus::Signaled(_, signal, _) => ExitCode::from(128 + signal as u8),
         other => panic!("{other:?}"),
     }
+}
+
+pub(crate) fn descendants(count: u32, chain: bool) -> ExitCode {
+    block_all();
+    let (mut reader, writer) = pipe().expect("pipe");
+    if chain {
+        fork_chain(count, &writer);
+    } else {
+        (0..count).for_each(|_| fork_chain(1, &writer));
+    }
+    let mut a_byte_of_each = vec![0; count as usize];
+    for line in ["ready", "all"] {
+        reader.read_exact(&mut a_byte_of_each).expect("a byte of each");
+        print(line);
+    }
+    wait_for_end_of_input()
+}
+
+/// Forks a process that forks the next, and so on.
+fn fork_chain(count: u32, mut done: &PipeWriter) {
+    if count == 0 {
+        return;
+    }
+    fork(|| {
+        fork_chain(count - 1, done);
+        done.write_all(&[0]).expect("write");
+        while take_signal() != SIGUSR1 {}
+        done.write_all(&[0]).expect("write");
+        loop {
+            take_signal();
+        }
+    });
 }
 
 /// One is a zombie already, its SIGCHLD taken. One is stopped, and stays so until it is

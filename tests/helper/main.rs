@@ -17,11 +17,13 @@ mod signal;
 mod wait;
 
 mod actors;
+mod bare;
 mod children;
 mod launch;
 mod orphans;
 mod stragglers;
 mod system;
+mod traced;
 mod zombies;
 
 use std::ffi::OsString;
@@ -39,6 +41,11 @@ fn main() -> ExitCode {
         Role::Receive => actors::receive(),
         Role::Count(signal) => actors::count(signal),
         Role::Die(signal) => actors::die(signal),
+        Role::Bare => unreachable!("it was played before main"),
+        Role::Traced => traced::wait(),
+        Role::TracedProgram => traced::execute(rest),
+        Role::TracedOrphan => traced::orphan(),
+        Role::Descendants { count, chain } => children::descendants(count, chain),
         Role::ShowWords => actors::show_words(rest),
         Role::Standing => actors::standing(),
         Role::JoinParentsGroup => actors::join_parents_group(),

@@ -117,11 +117,14 @@ pub(crate) fn ignore(signal: Signal) {
     assert_ne!(unsafe { libc::signal(signal.number(), libc::SIG_IGN) }, libc::SIG_ERR);
 }
 
-/// Lets a signal do what it does by default; the C library refuses two for which that makes
-/// no difference.
+/// Lets a signal do what it does by default; by a bare call, as the C library refuses two.
+/// The kernel refuses two others, for which it makes no difference.
 pub(crate) fn reset(signal: Signal) {
+    // SIG_DFL, and no flags; there is more room than the kernel reads.
+    let action = [0_u64; 8];
+    let none = ptr::null_mut::<u64>();
     // SAFETY: installs no handler.
-    unsafe { libc::signal(signal.number(), libc::SIG_DFL) };
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal.number(), &raw const action, none, 8_usize) };
 }
 
 /// Sends this process a signal.

@@ -11,6 +11,7 @@ use crate::support::*;
 crate::tests![
     new zombies_are_listed_with_the_parent_that_holds_them,
     new a_pid_1_that_does_not_reap_is_named,
+    new a_pid_1_of_a_container_that_does_not_reap_is_named,
     new a_stopped_parent_of_zombies_is_named,
     new no_zombies_is_reported_as_such,
     new zombies_up_to_a_limit_exit_with_0,
@@ -81,6 +82,24 @@ fn a_pid_1_that_does_not_reap_is_named() {
     assert_eq!(output.status.code(), Some(1));
     assert!(lines[0].contains(": PID 1 (") && lines[0].ends_with(") does not reap: run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])"), "{lines:?}");
     assert!(lines[1].starts_with("1 zombie ("), "{lines:?}");
+}
+
+/// Seen from the host: an init in the container is the remedy. Sexton looks from the outer
+/// namespace, the zombie's parent is PID 1 of the inner one.
+fn a_pid_1_of_a_container_that_does_not_reap_is_named() {
+    let (stdin, input) = pipe().unwrap();
+    let script = r#"sexton=$1; shift; unshare -pf "$@" & until "$sexton" -z > lines; test $? = 1; do :; done; cat lines"#;
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = shell(script);
+    command.extend(["sh".into(), sexton().into()]);
+    command.extend(play_with(Role::WithZombies(Zombies::Own, 1), ["sleep", "1000"]));
+    let init = Init::pid1(&[]).given(Condition::WorkingDirectory(directory.path().display().to_string()));
+    let mut running = init.stdin(stdin).start(command);
+    let line = running.stdout.line();
+    assert!(line.contains(": held by ") && line.contains(" (sexton-test-hel), PID 1 of a container, which does not reap: run it under an init (docker run --init, or ENTRYPOINT"), "{line}");
+    assert!(running.stdout.line().starts_with("1 zombie ("));
+    drop(input);
+    running.status();
 }
 
 fn a_stopped_parent_of_zombies_is_named() {

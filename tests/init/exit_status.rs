@@ -11,6 +11,7 @@ crate::tests![
     new the_status_is_passed_on_when_not_pid_1_as_well,
     new codes_are_remapped,
     new mirror_dies_of_the_same_signal,
+    new mirror_dies_of_no_other_signal_that_is_pending,
     new mirror_does_nothing_as_pid_1,
     new remapping_goes_before_mirroring,
 ];
@@ -94,6 +95,37 @@ fn mirror_dies_of_the_same_signal() {
         assert!(!status.core_dumped(), "a second core dump");
     }
     assert_eq!(Init::plain(&["-m"]).code(shell("exit 3")), 3);
+}
+
+/// Those by which a process ends by default (`signal(7)`).
+fn deadly() -> impl Iterator<Item = Signal> {
+    Signal::all().filter(|signal| {
+        ![SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH].contains(signal)
+    })
+}
+
+/// While sexton is stopped its command dies of one signal, and all others arrive. Those with
+/// numbers above SIGCHLD's are still pending when it dies itself.
+fn mirror_dies_of_no_other_signal_that_is_pending() {
+    let command = shell("ulimit -c 0; echo ready; exec sleep 1000");
+    // All at the same time, as there is much to wait for.
+    let started: Vec<Running> = deadly().map(|_| Init::plain(&["-m"]).start(command.clone())).collect();
+    let mut running: Vec<(Signal, Running)> = deadly().zip(started.into_iter().map(ready)).collect();
+    running.iter().for_each(|(_, sexton)| sexton.signal(SIGSTOP));
+    for (signal, sexton) in &running {
+        wait_until("sexton is stopped", || is_in_state(sexton.pid, 'T'));
+        kill(sexton.children()[0].pid, *signal).unwrap();
+    }
+    for (_, sexton) in &running {
+        wait_until("the command has died", || sexton.children_in('Z') == 1);
+        deadly().filter(|other| *other != SIGKILL).for_each(|other| sexton.signal(other));
+        sexton.signal(SIGCONT);
+    }
+    for (signal, sexton) in &mut running {
+        let status = sexton.status();
+        assert_eq!(status.signal(), Some(signal.number()), "{signal}");
+        assert!(!status.core_dumped(), "{signal}");
+    }
 }
 
 fn mirror_does_nothing_as_pid_1() {

@@ -11,12 +11,15 @@ use crate::support::*;
 crate::tests![
     new mask_and_dispositions_are_passed_on_bit_for_bit,
     new arguments_and_environment_arrive_byte_for_byte,
+    new a_hundred_thousand_arguments_and_no_environment,
     new a_broken_pipe_still_kills_silently,
     new sexton_works_with_the_standard_descriptors_closed,
     new other_descriptors_are_the_commands,
     new the_working_directory_is_the_commands,
     new socket_activation_names_the_command,
     new socket_activation_of_another_process_is_left_alone,
+    new a_watchdog_names_the_command,
+    new a_watchdog_of_another_process_is_left_alone,
 ];
 
 /// With these signals blocked and those ignored, the command starts as without an init, and
@@ -75,6 +78,20 @@ fn arguments_and_environment_arrive_byte_for_byte() {
         expected.push(0);
     }
     assert!(with.stdout.starts_with(&expected));
+}
+
+fn a_hundred_thousand_arguments_and_no_environment() {
+    let arguments = vec![OsString::from("word"); 100_000];
+    let mut command = words(&["env", "-i"]);
+    command.push(sexton().into());
+    command.push("-wR".into());
+    command.extend(play(Role::ShowWords));
+    command.extend(arguments);
+    let output = Init::pid1(&[]).run(command);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr_text(&output));
+    let mut expected = b"word\0".repeat(100_000);
+    expected.push(b'\n');
+    assert!(output.stdout == expected, "{}", output.stdout.len());
 }
 
 /// Where SIGPIPE is ignored, `yes` reports a broken pipe.
@@ -141,5 +158,32 @@ fn socket_activation_of_another_process_is_left_alone() {
         let init = Init::pid1(&[]).env("LISTEN_PID", pid).env("LISTEN_PIDFDID", "7");
         let output = init.run(shell("echo \"$LISTEN_PID $LISTEN_PIDFDID\""));
         assert_eq!(output.stdout, expected.as_bytes(), "{pid}");
+    }
+}
+
+/// A service manager wants keep-alives of the process that it started, and of no other
+/// (`sd_watchdog_enabled(3)`).
+fn a_watchdog_names_the_command() {
+    let script = "test $WATCHDOG_PID = $$ && test $WATCHDOG_USEC = 3000000 && echo ${LISTEN_PID-none}";
+    for (listen, printed) in [(None, "none"), (Some("1"), "7"), (Some("12"), "12")] {
+        for init in [Init::pid1(&[]), Init::pid1(&["-c"])] {
+            let mut init = init.env("WATCHDOG_PID", "1").env("WATCHDOG_USEC", "3000000").env("LAST", "kept");
+            if let Some(listen) = listen {
+                init = init.env("LISTEN_PID", listen).env("LISTEN_FDS", "0");
+            }
+            let output = init.run(shell(&format!("{script} && test $LAST = kept && echo $$")));
+            assert_eq!(output.status.code(), Some(0), "{}", stderr_text(&output));
+            let text = String::from_utf8(output.stdout).unwrap();
+            let (first, pid) = text.trim_end().split_once('\n').expect("two lines");
+            assert_eq!(first, if printed == "7" { pid } else { printed });
+        }
+    }
+}
+
+fn a_watchdog_of_another_process_is_left_alone() {
+    for pid in ["2", "0", "", "11", "1x", "99999999999"] {
+        let init = Init::pid1(&[]).env("WATCHDOG_PID", pid).env("LISTEN_PID", "1");
+        let output = init.run(shell("echo \"$WATCHDOG_PID\"; test $LISTEN_PID = $$"));
+        assert_eq!((output.status.code(), output.stdout), (Some(0), format!("{pid}\n").into_bytes()));
     }
 }

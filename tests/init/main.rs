@@ -11,6 +11,7 @@ mod after_start;
 mod any_init;
 mod at_terminal;
 mod cli;
+mod descendants;
 mod diagnosis;
 mod dialects;
 mod exit_status;
@@ -25,6 +26,7 @@ mod pause;
 mod peer;
 mod privileges;
 mod reaping;
+mod refused;
 mod remaining;
 mod roots;
 mod shutdown;
@@ -34,6 +36,7 @@ mod support;
 mod terminal;
 mod termination_log;
 mod timeout;
+mod tracing;
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         ("after_start", after_start::tests()),
         ("any_init", any_init::tests()),
         ("cli", cli::tests()),
+        ("descendants", descendants::tests()),
         ("diagnosis", diagnosis::tests()),
         ("dialects", dialects::tests()),
         ("exit_status", exit_status::tests()),
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         ("pause", pause::tests()),
         ("privileges", privileges::tests()),
         ("reaping", reaping::tests()),
+        ("refused", refused::tests()),
         ("remaining", remaining::tests()),
         ("roots", roots::tests()),
         ("shutdown", shutdown::tests()),
@@ -70,6 +75,7 @@ fn main() -> ExitCode {
         ("terminal", terminal::tests()),
         ("termination_log", termination_log::tests()),
         ("timeout", timeout::tests()),
+        ("tracing", tracing::tests()),
     ];
     Harness::with_env().discover(harness::trials(modules)).main()
 }

@@ -1,10 +1,16 @@
 //! The search for the command, and what is reported if it cannot be started.
 
+use std::ffi::CString;
 use std::fs;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use nix::errno::Errno;
+
+use crate::common::harness::Need;
+use crate::common::wait::is_readable;
 use crate::support::*;
 
 crate::tests![
@@ -20,6 +26,7 @@ crate::tests![
     new an_empty_entry_is_the_working_directory,
     new a_script_without_an_interpreter_line_runs_through_the_shell,
     new a_program_for_another_machine_does_not_run_through_the_shell,
+    needing(EXEC_GATE) term_ends_a_command_that_takes_long_to_execute,
 ];
 
 /// The exit code, and the one line that was printed.
@@ -150,4 +157,49 @@ fn a_program_for_another_machine_does_not_run_through_the_shell() {
     let name = program.to_str().unwrap();
     let (code, line) = failure(Init::pid1(&[]), &[name]);
     assert_eq!((code, line), (Some(126), format!("sexton: {name}: Exec format error")));
+}
+
+/// The kernel can be made to ask before it executes a file (`fanotify_mark(2)`,
+/// FAN_OPEN_EXEC_PERM).
+const EXEC_GATE: Need = Need::Other("fanotify", || ExecGate::of(Path::new("/dev/null")).is_ok());
+
+/// Keeps every process waiting that executes a file, until it is dropped.
+struct ExecGate(OwnedFd);
+
+impl ExecGate {
+    fn of(file: &Path) -> Result<Self, Errno> {
+        let path = CString::new(file.as_os_str().as_bytes()).unwrap();
+        // SAFETY: has no memory effect.
+        let gate = unsafe { libc::fanotify_init(libc::FAN_CLASS_CONTENT | libc::FAN_CLOEXEC, 0) };
+        // SAFETY: it is new.
+        let gate = Self(unsafe { OwnedFd::from_raw_fd(Errno::result(gate)?) });
+        let (add, kind) = (libc::FAN_MARK_ADD, libc::FAN_OPEN_EXEC_PERM);
+        // SAFETY: the path lives through the call.
+        let marked =
+            unsafe { libc::fanotify_mark(gate.0.as_raw_fd(), add, kind, libc::AT_FDCWD, path.as_ptr()) };
+        Errno::result(marked).map(|_| gate)
+    }
+
+    /// Waits until a process does.
+    fn is_reached(&self) -> bool {
+        is_readable(&self.0)
+    }
+}
+
+/// A lazily pulled image, a network file system, a virus scanner.
+fn term_ends_a_command_that_takes_long_to_execute() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("program");
+    for options in [&[][..], &["-c"], &["-wR", "-A", "-t", "1h"]] {
+        for init in [Init::pid1(options), Init::plain(options)] {
+            fs::copy("/bin/true", &program).unwrap();
+            let gate = ExecGate::of(&program).unwrap();
+            let mut running = init.start([&program]);
+            assert!(gate.is_reached());
+            running.signal(SIGTERM);
+            assert_eq!(running.status().code(), Some(143));
+            drop(gate);
+            fs::remove_file(&program).unwrap();
+        }
+    }
 }

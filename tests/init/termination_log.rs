@@ -16,6 +16,7 @@ crate::tests![
     new a_failure_is_written,
     new a_success_is_not_written,
     new a_command_that_does_not_start_is_written_as_a_failure,
+    new a_script_without_an_interpreter_line_has_a_name,
     new the_last_signal_is_written_with_its_time,
     new an_existing_termination_log_is_kept,
     new only_a_regular_file_is_written_to,
@@ -84,6 +85,23 @@ fn a_command_that_does_not_start_is_written_as_a_failure() {
     assert_eq!(output.status.code(), Some(127));
     assert_eq!(log.text(), "/nonexistent: No such file or directory\n");
     assert_eq!(stderr_text(&output), "sexton: /nonexistent: No such file or directory\n");
+}
+
+/// It is found through PATH, and runs through the shell.
+fn a_script_without_an_interpreter_line_has_a_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("script");
+    fs::write(&script, "exit 3\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", directory.path().display());
+    for init in [Init::pid1(&["-vv"]), Init::plain(&["-vv"])] {
+        let log = Log::new();
+        let output = init.env("PATH", &path).env("SEXTON_OPTIONS", log.option()).run(words(&["script"]));
+        assert_eq!(output.status.code(), Some(3));
+        let text = log.text();
+        assert!(text.starts_with("script (pid ") && text.ends_with(") exited with 3\n"), "{text}");
+        assert!(stderr_text(&output).ends_with(&format!("sexton: {text}")), "{output:?}");
+    }
 }
 
 fn the_last_signal_is_written_with_its_time() {
