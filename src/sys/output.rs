@@ -50,14 +50,18 @@ enum Kind {
     RegularFile,
     Socket,
     Terminal,
-    /// A pipe, a device that is no terminal.
+    /// A pipe, a device that is no terminal, or what cannot be asked.
     Other,
 }
 
 impl Kind {
     /// None where standard error is closed.
     fn of_stderr() -> Option<Self> {
-        let status = fstat(STDERR).ok()?;
+        let status = match fstat(STDERR) {
+            Ok(status) => status,
+            Err(Errno::EBADF) => return None,
+            Err(_) => return Some(Self::Other),
+        };
         Some(match SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFREG => Self::RegularFile,
             SFlag::S_IFSOCK => Self::Socket,
