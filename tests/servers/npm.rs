@@ -1,6 +1,8 @@
 //! `npm start`: npm, a shell and node, all in one process group. What becomes of node depends
 //! on the shell: dash stays, and TERM ends it at once; bash becomes node.
 
+use std::time::Instant;
+
 use crate::advice::{Advice, Scope};
 use crate::common::harness::{Need, is_installed};
 use crate::site::{Site, Visitor};
@@ -67,7 +69,7 @@ fn term_loses_node_without_grace() {
     }
 }
 
-/// Two that come at once are one, so it may take several.
+/// Two that come at once merge into one (signal(7)), so it may take several.
 fn term_to_the_group_reaches_node_twice() {
     at_work(&["-g"], "bash", |site, mut running, visitor| {
         let mut sent = 0;
@@ -77,6 +79,9 @@ fn term_to_the_group_reaches_node_twice() {
             sent += 1;
             assert!(sent < 100, "one each");
             wait_until("node was asked", || site.terms() > before);
+            // The next one would merge with what npm still has to forward.
+            let start = Instant::now();
+            wait_until("npm forwards", || site.terms() > sent || start.elapsed() > 500 * MILLISECOND);
         }
         visitor.release();
         assert_eq!(running.status().code(), Some(0));

@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use crate::advice::Advice;
 use crate::site::{Site, Visitor, read_to};
@@ -108,16 +109,16 @@ impl Server<'_> {
     /// Stops it amid a request, which has this fate; returns sexton's exit status.
     pub(crate) fn stop(&self, site: &Site, options: &[&str], signal: Signal, fate: Fate) -> i32 {
         let (mut running, visitor, answer) = self.at_work(site, options);
+        let start = Instant::now();
         running.signal(signal);
-        match fate {
-            Fate::Finished => {
-                read_to(&mut running.stderr, self.taken);
-                visitor.release();
-            }
-            Fate::Lost => visitor.leaves(),
+        if fate == Fate::Finished {
+            read_to(&mut running.stderr, self.taken);
+            visitor.release();
         }
         let answer = answer.join().expect("the client");
         assert_eq!(answer.contains("done"), fate == Fate::Finished, "{options:?} {signal}: {answer:?}");
+        // Sooner than at the end of a time that the server leaves its workers by default.
+        assert!(start.elapsed() < SOON);
         running.status().code().expect("a status")
     }
 }

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
+use crate::common::harness::is_installed;
 use crate::common::wait::is_readable;
 use crate::support::*;
 
@@ -118,8 +119,8 @@ pub(crate) fn python() -> &'static str {
 /// Whether Python has these modules.
 pub(crate) fn python_has(modules: &[&str]) -> bool {
     let find = "import importlib.util, sys\nsys.exit(not all(map(importlib.util.find_spec, sys.argv[1:])))";
-    let found = Command::new("python3").args(["-c", find]).args(modules).output();
-    found.is_ok_and(|output| output.status.success())
+    let found = || Command::new(python()).args(["-c", find]).args(modules).output();
+    is_installed("python3") && found().is_ok_and(|output| output.status.success())
 }
 
 /// A program that is at its work, finishes it after TERM, and leaves a note of how often it

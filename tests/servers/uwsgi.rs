@@ -23,7 +23,7 @@ fn with_server(how: &[&str], f: impl FnOnce(&Site, Server)) {
     let site = Site::new();
     site.file("app.py", APPLICATION);
     let socket = site.path("socket");
-    // One worker, which is ready when it visits.
+    // One worker, which is ready when it visits: one that still starts would miss the signal.
     let words = ["uwsgi_python3", "--master", "-p", "1", "--http-socket", &socket, "--module", "app"];
     let report = ["--hook-master-start", "print:master is ready"];
     let server = Server {
