@@ -10,6 +10,7 @@ pub mod job;
 pub mod shutdown;
 pub mod spawn;
 mod supervisor;
+mod terminal;
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, getpid, getppid};

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{Pid, read, write};
 
 use super::process::{OwnProcess, descriptor_limit};
@@ -142,6 +142,12 @@ pub(super) unsafe fn new_descriptor(made: c_long) -> Result<OwnedFd, Errno> {
     let descriptor = Errno::result(made as c_int)?;
     // SAFETY: the kernel just made it, for us.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Whether a standard descriptor is a pipe.
+pub fn is_pipe(number: c_int) -> bool {
+    let mode = fstat(standard(number)).map_or(0, |stat| stat.st_mode);
+    mode & libc::S_IFMT == libc::S_IFIFO
 }
 
 // --- The controlling terminal ------------------------------------------------------

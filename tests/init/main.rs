@@ -9,21 +9,26 @@
 
 mod after_start;
 mod at_terminal;
+mod background_jobs;
 mod cli;
 mod diagnosis;
 mod dialects;
+mod entrypoints;
 mod exit_status;
 mod inheritance;
 mod install;
+mod interrupts;
 mod job_control;
 mod lines;
 mod not_pid1;
 mod pause;
+mod pipelines;
 mod reaping;
 mod remaining;
 mod shutdown;
 mod signals;
 mod start;
+mod stopped_jobs;
 mod support;
 mod terminal;
 mod termination_log;
@@ -41,20 +46,26 @@ pub(crate) use common::harness::{Test, tests};
 fn main() -> ExitCode {
     let modules = vec![
         ("after_start", after_start::tests()),
+        ("background_jobs", background_jobs::tests()),
         ("cli", cli::tests()),
         ("diagnosis", diagnosis::tests()),
         ("dialects", dialects::tests()),
+        ("entrypoints", entrypoints::tests()),
         ("exit_status", exit_status::tests()),
         ("inheritance", inheritance::tests()),
         ("install", install::tests()),
+        ("interrupts", interrupts::tests()),
         ("job_control", job_control::tests()),
         ("not_pid1", not_pid1::tests()),
         ("pause", pause::tests()),
+        ("pipelines", pipelines::tests()),
         ("reaping", reaping::tests()),
         ("remaining", remaining::tests()),
         ("shutdown", shutdown::tests()),
         ("signals", signals::tests()),
         ("start", start::tests()),
+        ("stopped_jobs", stopped_jobs::tests()),
+        ("stopped_jobs", stopped_jobs::more_tests()),
         ("terminal", terminal::tests()),
         ("termination_log", termination_log::tests()),
     ];
