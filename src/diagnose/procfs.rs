@@ -110,6 +110,12 @@ impl Stat {
         self.state != b'Z' || self.threads > 1
     }
 
+    /// Whether it is stopped, by a signal or a tracer. Where its main thread has ended alone,
+    /// the state of the others is not seen here: then it may be.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, b'T' | b't') || (self.state == b'Z' && self.is_alive())
+    }
+
     /// How long ago it started.
     pub fn age(&self) -> Nanos {
         time_since_boot().saturating_sub(self.started)

@@ -7,41 +7,44 @@
 //!
 //! | sexton | the command | the foreground | when the command stops |
 //! |---|---|---|---|
-//! | is called dumb-init, `-c` | stays in sexton's group | is shared | the same signal stops sexton |
-//! | is called dumb-init | leads a session | is the command's, if sexton leads its session | its group is orphaned: only STOP stops it |
-//! | leads its session, has a terminal (a container's PID 1) | leads a session, and takes the terminal, which sexton gives up | is the command's | its group is orphaned: only STOP stops it |
-//! | the same with `-t` or `-a` | leads a group. Its exit must not hang up the processes that sexton waits for, as that of a session's leader would | is handed over | nothing would continue sexton: as if the group were orphaned |
-//! | is in a job of a shell | leads a group | is handed over, if the job has it | sexton stops, too, and the rest of a pipeline or script with it. When sexton is continued, the command is. When the command is continued or exits, sexton is continued |
-//! | is in an orphaned group, or has no terminal | leads a group | stays where it is | TSTP is undone, reading the terminal fails with EIO. STOP stops the command alone |
+//! | is called dumb-init, `-c` | stays in sexton's group | is theirs together | the signal that stops it stops sexton |
+//! | is called dumb-init | leads a session | goes with the terminal, if sexton leads the session that has it | its group is orphaned: only STOP stops it |
+//! | leads a session that has a terminal (a container's PID 1) | leads a session, and takes the terminal, which sexton gives up | is the command's | its group is orphaned: only STOP stops it |
+//! | the same with `-t` or `-a` | leads a group. Its exit must not hang up the processes that sexton waits for, as that of a session's leader would | is handed over | sexton's group is orphaned: see the last case |
+//! | is in a job of a shell | leads a group | is handed over, if sexton's group has it: at once, or, in a pipeline, when the command needs it | sexton stops, too, and the rest of a pipeline or script with it. When sexton is continued, so is the command. When the command is continued or exits, sexton is continued |
+//! | is in an orphaned group, or has no terminal | leads a group | is handed over, if sexton's group has it | it is continued, unless by STOP; its use of the terminal fails with EIO |
 //!
-//! A shell that would continue sexton has a terminal, and a process in sexton's session but
-//! in another group (POSIX: otherwise the group is *orphaned*). If there is none, sexton
-//! never stops.
+//! A process group is *orphaned* if no member has a parent in another group of the same
+//! session (POSIX), which could continue it. The kernel does not stop a process of such a
+//! group for TSTP, TTIN and TTOU, and sexton does not stop there, either.
 //!
 //! Nothing here is ever fatal. Each of these calls fails somewhere: without a terminal, on a
 //! terminal of another session, in sandboxes that know none of it.
 
 #![forbid(unsafe_code)]
 
-use std::fmt::{self, Display, Formatter};
 use std::os::fd::OwnedFd;
 
-use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::unistd::{Pid, getpgid, getpgrp, getppid, getsid, read, setpgid, setsid, tcgetpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgrp, getppid, getsid, setpgid, setsid, tcgetpgrp, tcsetpgrp};
 
-use crate::diagnose::procfs::{Stat, parent, shows_own_namespace};
-use crate::log::Reason;
-use crate::sys::fd::{give_up_terminal, open, standard_descriptor_that_controls, take_terminal};
+use super::terminal::{
+    FailedCall, THIS, controlling_terminal, is_foreground, is_in_pipeline, lead_group,
+    own_group_has_foreground, release,
+};
+use crate::diagnose::procfs::{Stat, shows_own_namespace};
+use crate::sys::fd::take_terminal;
 use crate::sys::process::{OwnProcess, fork};
-use crate::sys::signal::{Signal, SignalInfo, group_exists, kill, kill_group, kill_own_group};
+use crate::sys::signal::{
+    Signal, SignalInfo, SignalSet, group_exists, kill, kill_group, kill_own_group, stop_by,
+    take_pending_signal,
+};
 use crate::sys::time::sleep_ms;
-use crate::sys::wait::{WaitStatus, reap_child};
+use crate::sys::wait::{WaitStatus, reap_child, wait_for_stop_or_exit};
 
 /// Which session and process group the command gets.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Placement {
-    /// Those that it would have in sexton's place.
+    /// Those that it would have had in sexton's place.
     #[default]
     Auto,
     /// A session of its own.
@@ -66,24 +69,6 @@ enum JobKind {
     SharedGroup,
 }
 
-/// A call that failed, to be logged at `-v`.
-pub struct FailedCall {
-    call: &'static str,
-    errno: Errno,
-}
-
-impl FailedCall {
-    fn of(call: &'static str, result: Result<(), Errno>) -> Option<Self> {
-        Some(Self { call, errno: result.err()? })
-    }
-}
-
-impl Display for FailedCall {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        write!(f, "{}: {}", self.call, Reason(self.errno))
-    }
-}
-
 impl JobSetup {
     /// Chooses the case, and gives the terminal up where that has to be done first.
     pub fn prepare(
@@ -102,7 +87,7 @@ impl JobSetup {
             && getsid(None) == Ok(own_pid)
             && let Some(given_up) = terminal.take()
         {
-            failed = release_terminal(process, &given_up);
+            failed = release(process, &given_up);
             if failed.is_none() {
                 return (Self { placement, kind: JobKind::Session(Some(given_up)) }, None);
             }
@@ -111,14 +96,13 @@ impl JobSetup {
         let kind = match placement {
             // The terminal stays with sexton's session.
             Placement::NewSession => JobKind::Session(None),
-            _ => JobKind::Group(terminal.filter(is_foreground)),
+            _ => JobKind::Group(terminal.filter(|terminal| !is_in_pipeline() && is_foreground(terminal))),
         };
         (Self { placement, kind }, failed)
     }
 
-    /// Applies the setup to the child, before it executes the command. All signals are
-    /// still blocked: a background process that blocks SIGTTOU may set the foreground
-    /// (`tcsetpgrp(3)`).
+    /// Applies it to the child, before that executes. All signals are still blocked: a
+    /// background process that blocks SIGTTOU may set the foreground (`tcsetpgrp(3)`).
     pub fn apply_in_child(&self) -> Option<FailedCall> {
         match &self.kind {
             JobKind::Session(terminal) => match (setsid(), terminal) {
@@ -138,7 +122,7 @@ impl JobSetup {
         }
     }
 
-    /// Completes the setup when the command has been started, and closes the terminal.
+    /// What remains to be done for a command that was started; lets go of the terminal.
     ///
     /// Parent and child both make the process group, as either may be first to use it.
     pub fn into_job(self, own_pid: Pid, command: Pid) -> Job {
@@ -147,62 +131,12 @@ impl JobSetup {
             let _ = lead_group(command);
         }
         Job {
-            own_pid,
-            command,
             stops_with_command: leads_group && self.placement == Placement::Auto,
             shares_group: matches!(self.kind, JobKind::SharedGroup),
             gave_foreground: matches!(self.kind, JobKind::Group(Some(_))),
-            watcher: None,
+            wants_foreground: leads_group && !is_in_pipeline(),
+            ..Job::new(own_pid, command)
         }
-    }
-}
-
-/// To `setpgid(2)`, the calling process.
-const THIS: Pid = Pid::from_raw(0);
-
-fn lead_group(process: Pid) -> Result<(), Errno> {
-    setpgid(process, THIS)
-}
-
-/// Gives the terminal up, as the leader of the session that it controls.
-///
-/// The kernel then sends HUP and CONT to the foreground group, in which may be helpers that
-/// the entrypoint has started. So that no process gets them, a child makes a group of its
-/// own the foreground, and exits: that group is empty.
-fn release_terminal(process: &OwnProcess, terminal: &OwnedFd) -> Option<FailedCall> {
-    let child =
-        fork(process, || u8::from(lead_group(THIS).and_then(|()| tcsetpgrp(terminal, getpgrp())).is_err()));
-    match child.and_then(reap_child) {
-        Ok(WaitStatus::SUCCESS) => {}
-        Ok(_) => return Some(FailedCall { call: "tcsetpgrp", errno: Errno::EIO }),
-        Err(errno) => return Some(FailedCall { call: "fork", errno }),
-    }
-    let failed = FailedCall::of("TIOCNOTTY", give_up_terminal(terminal));
-    if failed.is_some() {
-        let _ = tcsetpgrp(terminal, getpgrp());
-    }
-    failed
-}
-
-/// Whether sexton's own process group has a terminal's foreground.
-///
-/// Groups from outside of the PID namespace all have the number 0 in it. If sexton's is one
-/// of them, a read of no bytes decides: with SIGTTIN blocked, it fails with EIO in the
-/// background.
-fn is_foreground(terminal: &OwnedFd) -> bool {
-    let own = getpgrp();
-    let foreground = tcgetpgrp(terminal) == Ok(own);
-    foreground && (own.as_raw() > 0 || read(terminal, &mut []) != Err(Errno::EIO))
-}
-
-/// The terminal that controls our session. `/dev/tty` is it by definition, and ENXIO there
-/// means that there is none (`tty(4)`). Where there is no such file, one of the standard
-/// descriptors may be it.
-fn controlling_terminal() -> Option<OwnedFd> {
-    match open(c"/dev/tty", OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK, 0) {
-        Ok(terminal) => Some(terminal),
-        Err(Errno::ENXIO) => None,
-        Err(_) => standard_descriptor_that_controls(getsid(None).ok()?),
     }
 }
 
@@ -214,37 +148,53 @@ pub struct Job {
     pub stops_with_command: bool,
     /// Whether sexton is in the command's process group.
     pub shares_group: bool,
-    /// Whether sexton gave the command the foreground.
+    /// Whether the command has been given the foreground, and not lost it to sexton's group.
     gave_foreground: bool,
+    /// Whether it is to have the foreground as soon as sexton's group has it: not where it is
+    /// a part of a pipeline and has made no use of the terminal.
+    wants_foreground: bool,
+    /// Whether sexton has stopped with the command, and not noticed since that it was
+    /// continued.
+    suspended: bool,
     /// The last process that watched a stopped command.
     watcher: Option<Pid>,
+    /// The signal of a Ctrl-C or Ctrl-\ that has reached sexton's process group.
+    interrupt: Option<Signal>,
 }
 
 impl Job {
-    /// The job where there is no command.
-    pub fn none(own_pid: Pid) -> Self {
+    fn new(own_pid: Pid, command: Pid) -> Self {
         Self {
             own_pid,
-            command: own_pid,
+            command,
             stops_with_command: false,
             shares_group: false,
             gave_foreground: false,
+            wants_foreground: false,
+            suspended: false,
             watcher: None,
+            interrupt: None,
         }
+    }
+
+    /// The job that there is without a command.
+    pub fn none(own_pid: Pid) -> Self {
+        Self::new(own_pid, own_pid)
     }
 
     /// The command was stopped by `signal`.
     pub fn on_command_stop(&mut self, process: &OwnProcess, signal: Signal) {
         let wants_terminal = matches!(signal, Signal::TTIN | Signal::TTOU);
-        // The command needs the foreground, and sexton's group has it. The shell may have
-        // set it again, as it does for each part of a pipeline that it starts.
+        // The command needs the foreground, and sexton's group has it: it is a part of a
+        // pipeline, or the shell has given the foreground to that group once more, as some
+        // do with each part of a pipeline.
         if wants_terminal && self.hand_over_foreground() {
             return self.continue_command();
         }
-        if !self.has_job_control() {
-            // Without sexton, the command's group would be orphaned: only STOP would have
-            // stopped the command, and its use of the terminal would have failed with EIO.
-            // If sexton joins that group, the group is orphaned.
+        if !has_job_control(process) {
+            // Without sexton, none of these but STOP would have stopped the command; and
+            // its use of the terminal would have failed, as its group would be an orphaned
+            // one. If sexton joins the group, it is.
             if wants_terminal && !self.shares_group {
                 self.shares_group = setpgid(THIS, self.command).is_ok();
             }
@@ -253,78 +203,118 @@ impl Job {
             }
             return;
         }
-        // The terminal stops every process of the foreground group. Without sexton, the
-        // rest of the pipeline, or the script that runs the command, would have been in
-        // that group.
-        if signal != Signal::STOP && self.command_has_foreground() {
+        // The terminal stops all of the foreground group; without sexton, the rest of a
+        // pipeline or the script that runs it would have been in it. That group has the
+        // foreground again first, where another sexton started this one and does the same.
+        if self.take_back_foreground() && signal != Signal::STOP {
             let _ = kill_own_group(signal);
         }
-        self.suspend_until_command_continues(process);
+        self.suspend_until_command_continues(process, signal);
     }
 
     /// Sexton was continued: hands the foreground over, if its group has it.
     pub fn on_continue(&mut self) {
-        self.hand_over_foreground();
-    }
-
-    /// Another part of the pipeline, in sexton's own group, was stopped because it needs
-    /// the terminal. If the command has the foreground, that group gets it now.
-    pub fn on_terminal_wanted(&mut self) {
-        if !self.gave_foreground || !self.command_has_foreground() {
-            return;
-        }
-        if let Some(terminal) = controlling_terminal()
-            && tcsetpgrp(&terminal, getpgrp()).is_ok()
-        {
-            let _ = kill_own_group(Signal::CONT);
+        self.suspended = false;
+        if self.wants_foreground {
+            self.hand_over_foreground();
         }
     }
 
-    /// Whether a Ctrl-Z that reached sexton was for the command. It was if sexton is in a
-    /// job and its own group has the foreground; otherwise the terminal stops the command's
-    /// group.
+    /// The terminal's driver has raised a signal against sexton's process group.
+    pub fn on_terminal_signal(&mut self, signal: Signal) {
+        match signal {
+            // Another part of a pipeline needs the terminal. If the command has it, that part
+            // gets it, and goes on.
+            Signal::TTIN | Signal::TTOU if self.stops_with_command => {
+                if self.take_back_foreground() {
+                    self.wants_foreground = false;
+                }
+                if own_group_has_foreground() {
+                    let _ = kill_own_group(Signal::CONT);
+                }
+            }
+            // A Ctrl-Z right after the job was continued: a stop signal discards a CONT that
+            // has not been taken yet (`signal(7)`), so the command is stopped still, and would
+            // not stop.
+            Signal::TSTP if std::mem::take(&mut self.suspended) => self.continue_command(),
+            Signal::INT | Signal::QUIT => self.interrupt = Some(signal),
+            _ => {}
+        }
+    }
+
+    /// Whether a stop signal that the terminal's driver raised against sexton's process group
+    /// is for the command: in a job, where it would have been in that group. While the
+    /// command has the foreground, it gets its own Ctrl-Z, and sexton's group has no use of
+    /// the terminal to be stopped for.
     pub fn wants_suspend(&self, info: SignalInfo) -> bool {
-        info.signal == Signal::TSTP
-            && !info.is_from_user()
+        !info.is_from_user()
             && self.stops_with_command
-            && controlling_terminal().is_some_and(|terminal| is_foreground(&terminal))
+            && match info.signal {
+                Signal::TSTP => own_group_has_foreground(),
+                Signal::TTIN | Signal::TTOU => !own_group_has_foreground(),
+                _ => false,
+            }
     }
 
-    /// Whether a signal is a CONT that sexton or its watcher sent.
+    /// Whether sexton itself or its watcher has sent a signal: not for the command, but to
+    /// sexton or its process group.
     pub fn sent(&self, info: SignalInfo) -> bool {
         let sender = info.sender();
-        info.signal == Signal::CONT
-            && sender.is_some()
-            && (sender == Some(self.own_pid) || sender == self.watcher)
+        match info.signal {
+            Signal::CONT => sender.is_some() && (sender == Some(self.own_pid) || sender == self.watcher),
+            signal => sender == Some(self.own_pid) && self.interrupt == Some(signal),
+        }
     }
 
     /// Stops sexton, after the command has exited, if something would continue it.
-    pub fn suspend(&self) {
-        if self.has_job_control() {
-            let _ = kill(self.own_pid, Signal::STOP);
+    pub fn suspend(&self, process: &OwnProcess, signal: Signal) {
+        if has_job_control(process) {
+            stop_by(signal);
         }
     }
 
-    /// The command has exited: takes the foreground back, unless another group has it by
-    /// now. Returns whether the terminal's Ctrl-C or Ctrl-\ killed the command: then it has
-    /// reached the rest of sexton's process group, too, as it would have without sexton, and
-    /// shall end sexton. `forwarded` is the last signal that sexton itself sent to the
+    /// The command has exited: takes the foreground back. Returns whether the terminal's Ctrl-C or Ctrl-\ killed the command, and shall
+    /// kill sexton, too. `forwarded` is the last signal that sexton itself sent to the
     /// command.
+    ///
+    /// Where the command had the foreground, the rest of sexton's process group has not had
+    /// that signal, as it would have without sexton, and gets it now.
     pub fn on_command_exit(&mut self, status: WaitStatus, forwarded: Option<Signal>) -> bool {
-        if !std::mem::take(&mut self.gave_foreground) {
-            return false;
+        let killed_by = status.term_signal().filter(|signal| matches!(*signal, Signal::INT | Signal::QUIT));
+        let had_foreground = self.gave_foreground && self.return_foreground();
+        if let Some(signal) = killed_by
+            && had_foreground
+            && forwarded != killed_by
+        {
+            self.interrupt = killed_by;
+            let _ = kill_own_group(signal);
         }
+        killed_by.is_some() && killed_by == self.interrupt
+    }
+
+    /// Takes the foreground back from a command that has exited, unless another group has it
+    /// by now. Returns whether the command had it to the last.
+    fn return_foreground(&self) -> bool {
         let Some(terminal) = controlling_terminal() else { return false };
         let Ok(group) = tcgetpgrp(&terminal) else { return false };
-        if group != self.command && group_exists(group) {
+        let had_foreground = group == self.command;
+        if !had_foreground && group_exists(group) {
             return false;
         }
         let _ = tcsetpgrp(&terminal, getpgrp());
-        let Some(signal @ (Signal::INT | Signal::QUIT)) = status.term_signal() else { return false };
-        group == self.command
-            && forwarded != Some(signal)
-            && self.has_job_control()
-            && kill_own_group(signal).is_ok()
+        // A part of a pipeline that needed it at that moment was stopped.
+        if take_pending_signal(SignalSet::EMPTY.with(Signal::TTIN).with(Signal::TTOU)).is_some() {
+            let _ = kill_own_group(Signal::CONT);
+        }
+        had_foreground
+    }
+
+    /// Leaves the command's process group, if sexton has joined it, before that group gets a
+    /// signal which cannot be caught.
+    pub fn leave_group(&mut self) {
+        if self.shares_group && self.stops_with_command {
+            self.shares_group = lead_group(THIS).is_err();
+        }
     }
 
     fn continue_command(&self) {
@@ -338,67 +328,75 @@ impl Job {
         let Some(terminal) = terminal else { return false };
         let handed = is_foreground(&terminal) && tcsetpgrp(&terminal, self.command).is_ok();
         self.gave_foreground |= handed;
+        self.wants_foreground |= handed;
         handed
     }
 
-    fn command_has_foreground(&self) -> bool {
-        controlling_terminal().is_some_and(|terminal| tcgetpgrp(&terminal) == Ok(self.command))
+    /// Takes the foreground back for sexton's group, if the command has it. Returns whether
+    /// it had.
+    fn take_back_foreground(&mut self) -> bool {
+        let Some(terminal) = controlling_terminal() else { return false };
+        let had = self.gave_foreground && tcgetpgrp(&terminal) == Ok(self.command);
+        if had {
+            let _ = tcsetpgrp(&terminal, getpgrp());
+        }
+        had
     }
 
-    /// Stops sexton, so that the shell which waits for it notices. A stopped process cannot
-    /// see that its child goes on. So meanwhile another child of sexton's, the watcher,
-    /// looks at the command. It continues sexton when another process has continued the
-    /// command, or the command has exited.
-    fn suspend_until_command_continues(&mut self, process: &OwnProcess) {
+    /// Stops sexton as the command was, so that the shell which waits for it notices. A
+    /// stopped process cannot see that its child goes on; so meanwhile a child of sexton's
+    /// looks at the command, and continues sexton when another process has continued the
+    /// command, or it has exited.
+    fn suspend_until_command_continues(&mut self, process: &OwnProcess, signal: Signal) {
         self.watcher = if shows_own_namespace(self.own_pid) {
             fork(process, || self.watch_command()).ok()
         } else {
             None
         };
-        let _ = kill(self.own_pid, Signal::STOP);
-        if let Some(watcher) = self.watcher {
-            let _ = kill(watcher, Signal::KILL);
+        self.suspended = true;
+        stop_by(signal);
+        if let Some(watcher) = self.watcher
+            && kill(watcher, Signal::KILL).is_ok()
+        {
             let _ = reap_child(watcher);
         }
     }
 
-    /// The watcher: from when the command is no longer stopped, it sends sexton CONT in
-    /// each interval, until sexton kills it or has exited.
+    /// Continues sexton again and again, from when the command is not stopped any more, until
+    /// sexton kills this process, or has ended itself. (Once is not enough: sexton may not
+    /// have stopped yet.)
     fn watch_command(&self) -> u8 {
         while getppid() == self.own_pid {
             sleep_ms(WATCH_INTERVAL_MS);
-            let state = Stat::read(self.command).map(|stat| stat.state);
-            if !matches!(state, Some(b'T' | b't')) {
+            // Without a look at it (hidepid), it is as if it were stopped.
+            let stopped = Stat::read(self.command).is_none_or(|stat| stat.is_stopped());
+            if !stopped {
                 let _ = kill(self.own_pid, Signal::CONT);
             }
         }
         0
     }
-
-    /// Whether a job-control shell would continue sexton: it has a terminal, and its process
-    /// group is no orphaned one.
-    fn has_job_control(&self) -> bool {
-        controlling_terminal().is_some() && !self.is_orphaned()
-    }
-
-    /// Whether sexton's process group is an orphaned one: the parent of the job that it is
-    /// part of is in no other group of the same session (POSIX, Orphaned Process Group).
-    fn is_orphaned(&self) -> bool {
-        // The parent of a session's leader is in another session.
-        if getsid(None) == Ok(self.own_pid) {
-            return true;
-        }
-        let mut ancestor = getppid();
-        while ancestor.as_raw() > 0 && getpgid(Some(ancestor)) == Ok(getpgrp()) {
-            match parent(ancestor) {
-                Some(next) => ancestor = next,
-                None => return false,
-            }
-        }
-        // The session of a process outside of our PID namespace is not known.
-        ancestor.as_raw() > 0 && getsid(Some(ancestor)) != getsid(None)
-    }
 }
 
-/// How often the watcher looks at the command.
+/// Whether a job-control shell would continue sexton: it has a terminal, and its process
+/// group is no orphaned one (POSIX, Orphaned Process Group). The kernel knows that: it does
+/// not stop a process of such a group for TSTP. So a child tries.
+fn has_job_control(process: &OwnProcess) -> bool {
+    if controlling_terminal().is_none() {
+        return false;
+    }
+    let Ok(child) = fork(process, || {
+        stop_by(Signal::TSTP);
+        0
+    }) else {
+        return false;
+    };
+    let stopped = wait_for_stop_or_exit(child).is_ok_and(|status| status.stop_signal().is_some());
+    if stopped && kill(child, Signal::KILL).is_ok() {
+        let _ = reap_child(child);
+    }
+    stopped
+}
+
+/// How often a stopped command is looked at.
 const WATCH_INTERVAL_MS: u16 = 50;

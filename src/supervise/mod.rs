@@ -11,6 +11,7 @@ pub mod roots;
 pub mod shutdown;
 pub mod spawn;
 mod supervisor;
+mod terminal;
 
 use std::fmt::Arguments;
 

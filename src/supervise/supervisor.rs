@@ -201,16 +201,17 @@ impl<'a> Supervisor<'a> {
     // --- Signals -------------------------------------------------------------------
 
     fn on_signal(&mut self, info: SignalInfo) {
+        let draining = self.state.draining;
+        if info.signal == Signal::CONT && !draining {
+            self.job.on_continue();
+        }
         if self.job.sent(info) {
             return;
         }
-        let draining = self.state.draining;
-        let is_stop = matches!(info.signal, Signal::TSTP | Signal::TTIN | Signal::TTOU);
-        match info.signal {
-            Signal::CONT if !draining => self.job.on_continue(),
-            Signal::TTIN | Signal::TTOU if !draining && !info.is_from_user() => self.job.on_terminal_wanted(),
-            _ => {}
+        if !info.is_from_user() && !draining {
+            self.job.on_terminal_signal(info.signal);
         }
+        let is_stop = matches!(info.signal, Signal::TSTP | Signal::TTIN | Signal::TTOU);
         let suspend_always = self.config.suspend_on_stop_signals && is_stop;
         let suspend_with_command = self.job.wants_suspend(info);
         if suspend_always || suspend_with_command || is_for_command(info, self.own_pid, self.job.shares_group)
@@ -223,7 +224,7 @@ impl<'a> Supervisor<'a> {
             });
         } else if suspend_with_command && draining {
             // While the command runs, sexton stops when the command does.
-            self.while_stopped(|supervisor| supervisor.job.suspend());
+            self.while_stopped(|supervisor| supervisor.job.suspend(supervisor.process, info.signal));
         }
     }
 
@@ -241,11 +242,19 @@ impl<'a> Supervisor<'a> {
         match &mut self.target {
             _ if self.state.draining => self.forwarder.signal_remaining(signal),
             Target::Command(command) => {
+                let command = *command;
                 self.last_signal = Some((signal, monotonic_time()));
-                self.forwarder.send(signal, *command);
+                self.send(signal, command);
             }
             Target::Pause { ended } => *ended |= matches!(signal, Signal::TERM | Signal::INT),
         }
+    }
+
+    fn send(&mut self, signal: Signal, command: Pid) {
+        if matches!(signal, Signal::KILL | Signal::STOP) {
+            self.job.leave_group();
+        }
+        self.forwarder.send(signal, command);
     }
 
     // --- The end -------------------------------------------------------------------
@@ -273,7 +282,7 @@ impl<'a> Supervisor<'a> {
             }
             Action::TerminateRest(signal) => self.terminate_roots(signal),
             Action::Kill => match self.target {
-                Target::Command(command) if !after.draining => self.forwarder.send(Signal::KILL, command),
+                Target::Command(command) if !after.draining => self.send(Signal::KILL, command),
                 _ => self.forwarder.signal_remaining(Signal::KILL),
             },
         }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{Pid, read};
 
 use super::process::{OwnProcess, descriptor_limit};
@@ -121,6 +121,12 @@ pub(super) unsafe fn new_descriptor(made: c_long) -> Result<OwnedFd, Errno> {
     let descriptor = Errno::result(made as c_int)?;
     // SAFETY: the kernel has just made it, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Whether a standard descriptor is a pipe.
+pub fn is_pipe(number: c_int) -> bool {
+    let mode = fstat(standard(number)).map_or(0, |stat| stat.st_mode);
+    mode & libc::S_IFMT == libc::S_IFIFO
 }
 
 // --- The controlling terminal ------------------------------------------------------

@@ -115,6 +115,11 @@ pub fn reap_child(child: Pid) -> Result<WaitStatus, Errno> {
     wait4(child.as_raw(), 0, ptr::null_mut())?.map(|(_, status)| status).ok_or(Errno::ECHILD)
 }
 
+/// Waits until this child stops, or ends and is reaped.
+pub fn wait_for_stop_or_exit(child: Pid) -> Result<WaitStatus, Errno> {
+    wait4(child.as_raw(), libc::WUNTRACED, ptr::null_mut())?.map(|(_, status)| status).ok_or(Errno::ECHILD)
+}
+
 /// Resources that a child used, with those of its own children that it waited for
 /// (`getrusage(2)`).
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]

@@ -145,6 +145,8 @@ pub(crate) enum Role {
     /// Prints what it leads (`session`, `group` or `nothing`), and whether it is in the
     /// foreground or background of a controlling terminal, or has none.
     Standing,
+    /// Makes itself the leader of a process group, as daemons do, and prints how that went.
+    LeadGroup,
     /// Moves into the process group of its parent, then receives.
     JoinParentsGroup,
     /// Becomes another user, then receives.
@@ -271,6 +273,7 @@ impl Role {
             }
             Self::ShowWords => vec!["show-words".into()],
             Self::Standing => vec!["standing".into()],
+            Self::LeadGroup => vec!["lead-group".into()],
             Self::JoinParentsGroup => vec!["join-parents-group".into()],
             Self::BecomeOtherUser => vec!["become-other-user".into()],
             Self::Orphans(count) => vec!["orphans".into(), count.to_string()],
@@ -325,6 +328,7 @@ impl Role {
             }
             "show-words" => (Self::ShowWords, 1),
             "standing" => (Self::Standing, 1),
+            "lead-group" => (Self::LeadGroup, 1),
             "join-parents-group" => (Self::JoinParentsGroup, 1),
             "become-other-user" => (Self::BecomeOtherUser, 1),
             "orphans" => (Self::Orphans(number(1)), 2),

@@ -79,6 +79,12 @@ pub(crate) fn standing() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+pub(crate) fn lead_group() -> ExitCode {
+    let this = Pid::from_raw(0);
+    print(format_args!("{:?}", setpgid(this, this)));
+    ExitCode::SUCCESS
+}
+
 pub(crate) fn join_parents_group() -> ExitCode {
     let group = getpgid(Some(getppid())).expect("its group");
     setpgid(Pid::from_raw(0), group).expect("setpgid");

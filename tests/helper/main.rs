@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Role::Descendants { count, chain } => children::descendants(count, chain),
         Role::ShowWords => actors::show_words(rest),
         Role::Standing => actors::standing(),
+        Role::LeadGroup => actors::lead_group(),
         Role::JoinParentsGroup => actors::join_parents_group(),
         Role::BecomeOtherUser => actors::become_other_user(),
         Role::Orphans(count) => orphans::leave(count),

@@ -34,6 +34,92 @@ pub(crate) fn from_a_shell(screen: &mut Screen) -> Running {
     running
 }
 
+/// A shell that people use.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Shell {
+    Bash,
+    Dash,
+    Busybox,
+}
+
+impl Shell {
+    /// Its name with the options that make it run a script.
+    pub(crate) fn script(self) -> &'static str {
+        match self {
+            Self::Bash => "bash -c",
+            Self::Dash => "dash -c",
+            Self::Busybox => "busybox sh -c",
+        }
+    }
+
+    /// Starts it, interactive, at a terminal. PID 1 is in another session, as it is on a
+    /// host: so a job that its shell has left is an orphaned process group.
+    pub(crate) fn start(self, screen: &mut Screen) -> Running {
+        self.start_by(screen, Init::pid1(&[]))
+    }
+
+    pub(crate) fn start_by(self, screen: &mut Screen, init: Init) -> Running {
+        screen.resize(24, 80);
+        let running = on(screen, init).start(match self {
+            Self::Bash => bash(),
+            Self::Dash => words(&["dash", "-i"]),
+            Self::Busybox => words(&["busybox", "sh", "-i"]),
+        });
+        screen.shows("prompt> ");
+        running
+    }
+}
+
+/// Tests that are the same with each shell, which they are given.
+macro_rules! with_each_shell {
+    ($($name:ident),* $(,)?) => {
+        pub(crate) fn tests() -> Vec<crate::Test> {
+            use crate::{Test, at_terminal::Shell};
+            vec![$(
+                Test::with("bash", concat!(stringify!($name), "::bash"), || $name(Shell::Bash)),
+                Test::with("dash", concat!(stringify!($name), "::dash"), || $name(Shell::Dash)),
+                Test::with("busybox", concat!(stringify!($name), "::busybox"), || $name(Shell::Busybox)),
+            )*]
+        }
+    };
+}
+pub(crate) use with_each_shell;
+
+/// The descendants of a process that run a program of this name, parents before children.
+pub(crate) fn descendants(pid: i32, name: &str) -> Vec<i32> {
+    let mut found = Vec::new();
+    for child in children_of(pid) {
+        if status_field(child.pid, "Name") == name {
+            found.push(child.pid);
+        }
+        found.extend(descendants(child.pid, name));
+    }
+    found
+}
+
+/// Waits for a descendant of this name, and returns the first.
+pub(crate) fn descendant(pid: i32, name: &str) -> i32 {
+    wait_until(name, || !descendants(pid, name).is_empty());
+    descendants(pid, name)[0]
+}
+
+/// The sexton that a shell has started.
+pub(crate) fn sexton_under(pid: i32) -> i32 {
+    descendant(pid, sexton().file_name().unwrap().to_str().unwrap())
+}
+
+/// Sees that a process is not scheduled all the time.
+pub(crate) fn does_not_spin(pid: i32) {
+    let switches = || -> u64 {
+        let count = |name| status_field(pid, name).parse::<u64>().expect("a count");
+        count("voluntary_ctxt_switches") + count("nonvoluntary_ctxt_switches")
+    };
+    let (start, before) = (std::time::Instant::now(), switches());
+    wait_until("a while is over", || start.elapsed() > 300 * MILLISECOND);
+    let more = switches() - before;
+    assert!(more < 100, "{more} context switches within {:?}", start.elapsed());
+}
+
 /// A shell behind `prompt` answers a command of which the echo does not show what it
 /// prints.
 pub(crate) fn answers(screen: &mut Screen, prompt: &str, word: &str) {
@@ -86,4 +172,16 @@ pub(crate) fn plain(screen: &mut Screen, init: Init) -> Running {
     let running = on(screen, init).start(shell(PLAIN));
     screen.shows("up-2");
     running
+}
+
+/// Whether a process's group has the foreground of its terminal.
+pub(crate) fn has_foreground(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    fields.len() > 5 && fields[2] == fields[5]
+}
+
+/// Whether a process has exited, be it that its parent has not noticed that.
+pub(crate) fn has_ended(pid: i32) -> bool {
+    process(pid).is_none_or(|process| process.state == 'Z')
 }

@@ -10,13 +10,16 @@
 mod after_start;
 mod any_init;
 mod at_terminal;
+mod background_jobs;
 mod cli;
 mod descendants;
 mod diagnosis;
 mod dialects;
+mod entrypoints;
 mod exit_status;
 mod inheritance;
 mod install;
+mod interrupts;
 mod job_control;
 mod lines;
 mod messages;
@@ -24,6 +27,7 @@ mod no_command;
 mod not_pid1;
 mod pause;
 mod peer;
+mod pipelines;
 mod privileges;
 mod reaping;
 mod refused;
@@ -32,6 +36,7 @@ mod roots;
 mod shutdown;
 mod signals;
 mod start;
+mod stopped_jobs;
 mod support;
 mod terminal;
 mod termination_log;
@@ -52,19 +57,23 @@ fn main() -> ExitCode {
     let modules = vec![
         ("after_start", after_start::tests()),
         ("any_init", any_init::tests()),
+        ("background_jobs", background_jobs::tests()),
         ("cli", cli::tests()),
         ("descendants", descendants::tests()),
         ("diagnosis", diagnosis::tests()),
         ("dialects", dialects::tests()),
+        ("entrypoints", entrypoints::tests()),
         ("exit_status", exit_status::tests()),
         ("inheritance", inheritance::tests()),
         ("install", install::tests()),
+        ("interrupts", interrupts::tests()),
         ("job_control", job_control::tests()),
         ("messages", messages::tests()),
         ("no_command", no_command::tests()),
         ("not_pid1", not_pid1::tests()),
         ("pause", pause::tests()),
         ("privileges", privileges::tests()),
+        ("pipelines", pipelines::tests()),
         ("reaping", reaping::tests()),
         ("refused", refused::tests()),
         ("remaining", remaining::tests()),
@@ -72,6 +81,8 @@ fn main() -> ExitCode {
         ("shutdown", shutdown::tests()),
         ("signals", signals::tests()),
         ("start", start::tests()),
+        ("stopped_jobs", stopped_jobs::tests()),
+        ("stopped_jobs", stopped_jobs::more_tests()),
         ("terminal", terminal::tests()),
         ("termination_log", termination_log::tests()),
         ("timeout", timeout::tests()),
