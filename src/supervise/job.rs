@@ -273,9 +273,9 @@ impl Job {
         }
     }
 
-    /// The command has exited: takes the foreground back. Returns whether the terminal's Ctrl-C or Ctrl-\ killed the command, and shall
-    /// kill sexton, too. `forwarded` is the last signal that sexton itself sent to the
-    /// command.
+    /// The command has exited: takes the foreground back. Returns whether the terminal's
+    /// Ctrl-C or Ctrl-\ killed the command, and shall kill sexton, too. `forwarded` is the
+    /// last signal that sexton itself sent to the command.
     ///
     /// Where the command had the foreground, the rest of sexton's process group has not had
     /// that signal, as it would have without sexton, and gets it now.
@@ -310,7 +310,8 @@ impl Job {
     }
 
     /// Leaves the command's process group, if sexton has joined it, before that group gets a
-    /// signal which cannot be caught.
+    /// signal: it would come back to sexton, kill it or stop it, or hide one of the same kind
+    /// that another process sends. The command's next use of the terminal joins it again.
     pub fn leave_group(&mut self) {
         if self.shares_group && self.stops_with_command {
             self.shares_group = lead_group(THIS).is_err();
