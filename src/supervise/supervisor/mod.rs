@@ -3,11 +3,15 @@
 
 #![forbid(unsafe_code)]
 
+mod drain;
+
 use std::fmt::{self, Display, Formatter};
 use std::mem;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+
+use drain::Drained;
 
 use super::config::Config;
 use super::forward::{Forwarder, Scope, is_for_command};
@@ -15,13 +19,12 @@ use super::job::Job;
 use super::roots::Roots;
 use super::shutdown::{Action, Event, Instant, Phase, State, StopPolicy};
 use super::spawn::Spawned;
-use crate::diagnose::orphans::{Orphan, Report};
-use crate::diagnose::procfs::Stat;
-use crate::log::{Level, Log, Reason};
+use crate::diagnose::orphans::Report;
+use crate::log::{Log, Reason};
 use crate::sys::process::OwnProcess;
 use crate::sys::signal::{Signal, SignalInfo, kill, wait_for_signal};
 use crate::sys::time::monotonic_time;
-use crate::sys::wait::{WaitFor, WaitStatus, detach_tracee, peek, reap, reap_with_usage, take_stopped};
+use crate::sys::wait::{WaitFor, WaitStatus};
 use crate::units::{Nanos, SECOND};
 
 /// What sexton supervises.
@@ -75,26 +78,6 @@ impl Display for Failure {
 const SIGNALS_BETWEEN_DRAINS: u8 = 64;
 /// How often to look whether processes that are no children have exited.
 const LOOK_OUTSIDE: Nanos = SECOND / 20;
-/// How many children are reaped before looking for signals and at the clock.
-const REAPED_IN_A_DRAIN: u16 = 1024;
-
-/// What a drain found.
-#[derive(Default)]
-struct Drained {
-    /// How the command ended, if it did.
-    exited: Option<WaitStatus>,
-    /// The signal that stopped it.
-    stopped: Option<Signal>,
-    /// Whether another process was reaped.
-    orphan_exited: bool,
-    /// Whether there is no child at all.
-    no_children: bool,
-    /// Whether only processes are left that are no children.
-    others_from_outside: bool,
-    /// Whether there may be more to reap.
-    more: bool,
-}
-
 impl<'a> Supervisor<'a> {
     pub(super) fn new(
         process: &'a OwnProcess,
@@ -370,106 +353,6 @@ impl<'a> Supervisor<'a> {
         }
     }
 
-    /// The command's PID, as long as it runs.
-    fn running(&self) -> Option<Pid> {
-        match self.target {
-            Target::Command(command) if self.status.is_none() => Some(command),
-            _ => None,
-        }
-    }
-
-    /// Reaps all that can be reaped, up to a limit: where children exit as fast as they are
-    /// reaped, signals and deadlines need their turn, too. ECHILD is no error if there is
-    /// no command to wait for, or it has just been reaped.
-    fn drain(&mut self, mut report: Option<&mut Report>) -> Result<Drained, Errno> {
-        let running = self.running();
-        let mut drained = Drained::default();
-        for _ in 0..REAPED_IN_A_DRAIN {
-            let reaped = if self.config.warn_on_reap || report.is_some() {
-                self.reap_and_report(self.what_to_wait_for(), running, report.as_deref_mut())
-            } else {
-                self.reap()
-            };
-            match reaped {
-                Ok(Some((pid, status))) => self.sort(pid, status, running, &mut drained),
-                Ok(None) => return Ok(drained),
-                Err(Errno::ECHILD) if running.is_none() || drained.exited.is_some() => {
-                    drained.no_children = true;
-                    return Ok(drained);
-                }
-                Err(errno) => return Err(errno),
-            }
-        }
-        drained.more = true;
-        Ok(drained)
-    }
-
-    fn sort(&mut self, pid: Pid, status: WaitStatus, running: Option<Pid>, drained: &mut Drained) {
-        let is_command = running == Some(pid);
-        match status.stop_signal() {
-            Some(signal) if detach_tracee(pid, signal).is_ok() => {
-                self.log.info(format_args!("detached from {pid}, which asked to be traced"));
-            }
-            Some(signal) if is_command => drained.stopped = Some(signal),
-            Some(_) => {}
-            None if is_command => drained.exited = Some(status),
-            None => {
-                self.roots.reaped(pid);
-                drained.orphan_exited = true;
-            }
-        }
-    }
-
-    fn what_to_wait_for(&self) -> WaitFor {
-        if self.job.stops_with_command { WaitFor::ExitOrStop } else { WaitFor::Exit }
-    }
-
-    fn reap(&self) -> Result<Option<(Pid, WaitStatus)>, Errno> {
-        let reaped = reap(self.what_to_wait_for())?;
-        if let Some((pid, status)) = reaped {
-            self.trace_reaped(pid, status);
-        }
-        Ok(reaped)
-    }
-
-    /// The same, with a look at /proc before the process is reaped, as there is none after.
-    fn reap_and_report(
-        &self,
-        what: WaitFor,
-        running: Option<Pid>,
-        report: Option<&mut Report>,
-    ) -> Result<Option<(Pid, WaitStatus)>, Errno> {
-        let peeked = match peek(what) {
-            Ok(None) if what == WaitFor::ExitOrStop => return take_stopped(),
-            Ok(None) => return Ok(None),
-            Err(Errno::ECHILD) => return Err(Errno::ECHILD),
-            // Where `waitid` is refused, by a seccomp filter say, children are reaped
-            // without a look.
-            peeked => peeked.unwrap_or(None),
-        };
-        let stat = match peeked {
-            Some(pid) if running != peeked => Stat::read(pid),
-            _ => None,
-        };
-        let Some((pid, status, usage)) = reap_with_usage(peeked, what)? else {
-            return Ok(None);
-        };
-        if running == Some(pid) || status.stop_signal().is_some() {
-            self.trace_reaped(pid, status);
-        } else {
-            self.report_orphan(&Orphan { pid, stat, status, usage }, report);
-        }
-        Ok(Some((pid, status)))
-    }
-
-    fn report_orphan(&self, orphan: &Orphan, report: Option<&mut Report>) {
-        let level = if self.config.warn_on_reap { Level::Error } else { Level::Trace };
-        self.log.log(level, format_args!("{orphan}"));
-        if let Some(report) = report {
-            report.add(orphan);
-        }
-    }
-
     /// Where signals cannot be waited for (a seccomp filter), a PID 1 that gave up would kill
     /// its container, and one that tried again would spin: it reaps at least, until the
     /// command exits.
@@ -510,12 +393,6 @@ impl<'a> Supervisor<'a> {
             self.forwarder.send(Signal::KILL, command);
         }
         Failure { call: "wait4", errno }
-    }
-
-    fn trace_reaped(&self, pid: Pid, status: WaitStatus) {
-        if status.stop_signal().is_none() {
-            self.log.trace(format_args!("reaped {pid}: {status}"));
-        }
     }
 }
 
