@@ -25,7 +25,10 @@ def split(data):
 
 def main():
     for package in sys.argv[1:]:
-        control, files = split(Path(package).read_bytes())
+        try:
+            control, files = split(Path(package).read_bytes())
+        except (ValueError, zlib.error) as error:
+            sys.exit(f"check-apk: {package}: {error}")
         with tarfile.open(fileobj=io.BytesIO(control[1] + bytes(1024))) as archive:
             lines = archive.extractfile(".PKGINFO").read().decode().splitlines()
         fields = dict(line.split(" = ", 1) for line in lines if not line.startswith("#"))
