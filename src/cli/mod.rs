@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod compat;
+#[cfg(test)]
+mod completions;
 pub mod options;
 mod parse;
 

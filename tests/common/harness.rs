@@ -57,7 +57,7 @@ impl Need {
         }
     }
 
-    fn is_met(self) -> bool {
+    pub(crate) fn is_met(self) -> bool {
         match self {
             Need::Root => is_root(),
             Need::Program(name) => is_installed(name),

@@ -10,6 +10,7 @@
 mod common;
 mod docker;
 mod examples;
+mod image;
 mod podman;
 mod probes;
 mod support;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let modules = vec![
         ("docker", docker::tests()),
         ("examples", examples::tests()),
+        ("image", image::tests()),
         ("podman", podman::tests()),
         ("probes", probes::tests()),
         ("worker", worker::tests()),
