@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod json;
 pub mod orphans;
 pub mod procfs;
+pub mod sort;
 pub mod termination;
 pub mod zombies;

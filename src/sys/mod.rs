@@ -19,6 +19,7 @@
 
 pub mod args;
 pub mod fd;
+pub mod memory;
 pub mod path;
 pub mod pids;
 pub mod process;
