@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cgroup;
 pub mod json;
 pub mod orphans;
 pub mod procfs;

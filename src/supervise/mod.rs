@@ -145,7 +145,7 @@ fn report_end(
         pid: spawned.pid,
         status,
         signal: supervisor.last_signal(),
-        oom_kills: message.map_or(0, TerminationMessage::oom_kills),
+        figures: message.map(TerminationMessage::figures).unwrap_or_default(),
     };
     if status.term_signal().is_some() {
         log.info(format_args!("{ending}"));
