@@ -11,7 +11,7 @@
 //! |---|---|
 //! | [`cli`] | the options, and what each name that sexton answers to changes |
 //! | [`supervise`] | the life of one command |
-//! | [`diagnose`] | zombies, orphans, the termination message |
+//! | [`diagnose`] | what uses the CPU and what piles up, zombies, orphans, the termination message |
 //! | [`install`] | copying this program somewhere |
 //! | [`log`] | what is printed, and that it never blocks |
 //! | [`units`] | numbers, times and sizes, read and printed |
@@ -33,13 +33,14 @@ use nix::unistd::getpid;
 use cli::compat::Profile;
 use cli::options::InfoPage;
 use cli::{Mode, Settings};
-use diagnose::zombies;
+use diagnose::{top, zombies};
 use log::{Escaped, Level, Log, Reason};
 use supervise::forward::INIT;
 use supervise::spawn::Command;
 use sys::args::{Arguments, Environment};
 use sys::process::{EXIT_FAILED, OwnProcess, die_of};
 use sys::signal::{block_all_signals, ignore_sigchld};
+use sys::time::Nanos;
 
 /// Runs sexton and returns its exit code.
 pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment) -> u8 {
@@ -57,7 +58,8 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
     let log = Log::new(settings.verbosity);
     let command = match settings.mode {
         Mode::Print(page) => return print(page, profile, &log),
-        Mode::Zombies(max) => return list_zombies(max, &log),
+        Mode::Zombies(max) => return list_zombies(max, &settings, &log),
+        Mode::Top(time) => return top(time, &settings, &log),
         Mode::Install(target) => return install_to(target, &log),
         Mode::Pause => None,
         Mode::Run => {
@@ -98,9 +100,20 @@ fn print(page: InfoPage, profile: &Profile, log: &Log) -> u8 {
 }
 
 #[inline(never)]
-fn list_zombies(max: u32, log: &Log) -> u8 {
-    match zombies::list() {
+fn list_zombies(max: u32, settings: &Settings, log: &Log) -> u8 {
+    match zombies::list(settings.verbosity > 0, settings.config.format) {
         Ok(count) => u8::from(count > max),
+        Err(failure) => {
+            log.fatal(format_args!("{failure}"));
+            EXIT_FAILED
+        }
+    }
+}
+
+#[inline(never)]
+fn top(time: Nanos, settings: &Settings, log: &Log) -> u8 {
+    match top::run(time, settings.verbosity > 0, settings.config.format) {
+        Ok(fault) => u8::from(fault),
         Err(failure) => {
             log.fatal(format_args!("{failure}"));
             EXIT_FAILED

@@ -99,6 +99,62 @@ pub fn print_line(line: Arguments) -> Result<(), Errno> {
     write_to_stdout(Line::of(line).as_bytes())
 }
 
+/// Output of any length, for what is no list of lines.
+pub struct Output {
+    bytes: [u8; Self::SIZE],
+    length: usize,
+    write: fn(&[u8]) -> Result<(), Errno>,
+    written: Result<(), Errno>,
+}
+
+impl Output {
+    /// `PIPE_BUF`, more than which no write to a pipe may be.
+    const SIZE: usize = 4096;
+
+    /// Prints on standard output all that `f` writes, and the end of the line.
+    pub fn print(f: impl FnOnce(&mut dyn Write)) -> Result<(), Errno> {
+        Self::write_by(write_to_stdout, f)
+    }
+
+    /// The same on standard error, up to where that would block.
+    pub fn log(f: impl FnOnce(&mut dyn Write)) {
+        let write = |bytes: &[u8]| {
+            if write_unless_it_blocks(bytes, Timeout::None) { Ok(()) } else { Err(Errno::EAGAIN) }
+        };
+        let _ = Self::write_by(write, f);
+    }
+
+    fn write_by(write: fn(&[u8]) -> Result<(), Errno>, f: impl FnOnce(&mut dyn Write)) -> Result<(), Errno> {
+        let mut output = Self { bytes: [0; Self::SIZE], length: 0, write, written: Ok(()) };
+        f(&mut output);
+        let _ = output.write_char('\n');
+        output.flush();
+        output.written
+    }
+
+    fn flush(&mut self) {
+        if self.written.is_ok() {
+            self.written = (self.write)(self.bytes.get(..self.length).unwrap_or_default());
+        }
+        self.length = 0;
+    }
+}
+
+impl Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if self.length == Self::SIZE {
+                self.flush();
+            }
+            if let Some(place) = self.bytes.get_mut(self.length) {
+                *place = byte;
+                self.length += 1;
+            }
+        }
+        self.written.map_err(|_| fmt::Error)
+    }
+}
+
 /// A line of text, composed in place. What does not fit is cut off.
 pub struct Line {
     bytes: [u8; Self::SIZE],
@@ -130,7 +186,8 @@ impl Line {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    fn as_str(&self) -> &str {
+    /// All of it, as text.
+    pub fn as_str(&self) -> &str {
         str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
@@ -183,6 +240,22 @@ impl Display for Escaped<'_> {
         let mut line = Line::without_end(format_args!(""));
         let _ = self.write(&mut line);
         f.pad(line.as_str())
+    }
+}
+
+/// What is printed in a column, whatever it consists of.
+pub struct Column<T>(pub T);
+
+impl<T: Display> Column<T> {
+    /// It as text.
+    pub fn to_line(&self) -> Line {
+        Line::without_end(format_args!("{}", self.0))
+    }
+}
+
+impl<T: Display> Display for Column<T> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        f.pad(self.to_line().as_str())
     }
 }
 

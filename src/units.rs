@@ -93,8 +93,19 @@ pub struct Fraction(pub u64);
 impl Fraction {
     /// So many of these units, rounded.
     pub fn of(value: u64, unit: u64) -> Self {
-        let hundred = value.saturating_mul(100).saturating_add(unit / 2);
-        Self(hundred.checked_div(unit).unwrap_or(0))
+        let (Some(whole), Some(rest)) = (value.checked_div(unit), value.checked_rem(unit)) else {
+            return Self(0);
+        };
+        // Of a unit that is too large for this, there are no hundredths.
+        let hundredths = rest.saturating_mul(100).saturating_add(unit / 2).checked_div(unit).unwrap_or(0);
+        Self(whole.saturating_mul(100).saturating_add(hundredths))
+    }
+}
+
+impl Fraction {
+    /// A time, in seconds.
+    pub fn seconds(time: Nanos) -> Self {
+        Self::of(time, SECOND)
     }
 }
 

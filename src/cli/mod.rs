@@ -15,6 +15,7 @@ use crate::log::{Escaped, Level, print_line};
 use crate::supervise::config::Config;
 use crate::sys::args::{Arguments, Environment};
 use crate::sys::fd::write_to_stdout;
+use crate::sys::time::Nanos;
 use compat::Profile;
 use options::{InfoPage, print_help};
 use parse::{NextWord, ParseEnd, Parser};
@@ -45,6 +46,8 @@ pub enum Mode<'a> {
     Install(&'a [u8]),
     /// `-z`: list the zombies, and fail if there are more than this.
     Zombies(u32),
+    /// `--top`: look at all processes twice, so long apart.
+    Top(Nanos),
     /// `-h`, `-V`, `-l`: print a page. No option behind it is read.
     Print(InfoPage),
 }
@@ -57,6 +60,7 @@ impl Mode<'_> {
             Self::Pause => Some("--pause"),
             Self::Install(_) => Some("--install"),
             Self::Zombies(_) => Some("--zombies"),
+            Self::Top(_) => Some("--top"),
         }
     }
 }

@@ -7,79 +7,88 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::json::{Known, List};
+use super::json::{Json, Known};
 use crate::sys::fd::read_prefix;
 use crate::sys::path::LongPath;
-use crate::sys::time::{Nanos, SECOND};
-use crate::units::{Fraction, Mebibytes, Plural, Seconds, parse_u64, split_once, value_of};
+use crate::units::{Mebibytes, Plural, Seconds, parse_u64, split_once, value_of};
 
-/// What is known of a group; what cannot be read, or has no limit, is none.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Figures {
-    /// CPU time used.
-    pub cpu: Option<Nanos>,
-    /// How many CPUs it may use, in hundredths.
-    pub cpu_limit: Option<u64>,
-    /// How many periods of the limit have passed in which it ran.
-    pub periods: Option<u64>,
+/// What is counted, and limited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Figure {
+    /// CPU time used, in nanoseconds.
+    Cpu,
+    /// How many periods of the CPU limit have passed in which it ran.
+    Periods,
     /// In how many of them it had used up its share.
-    pub throttled: Option<u64>,
-    /// How many PIDs it has: of processes and of their threads.
-    pub pids: Option<u64>,
-    /// How many it may have.
-    pub pids_limit: Option<u64>,
-    /// How often a fork was refused for that.
-    pub forks_refused: Option<u64>,
-    /// Memory in KiB, without files that need not be kept.
-    pub memory: Option<u64>,
-    /// How much it may have.
-    pub memory_limit: Option<u64>,
-    /// The most that it has had, such files included.
-    pub memory_peak: Option<u64>,
-    /// How often it was about to exceed the limit.
-    pub memory_hits: Option<u64>,
+    Throttled,
+    /// How often a fork was refused for want of a PID.
+    ForksRefused,
+    /// How often it was about to exceed the limit of memory.
+    MemoryHits,
     /// How many of its processes were killed because memory ran out.
-    pub oom_kills: Option<u64>,
+    OomKills,
+    /// How many CPUs it may use, in hundredths.
+    CpuLimit,
+    /// How many PIDs it has: of processes and of their threads.
+    Pids,
+    /// How many it may have.
+    PidLimit,
+    /// Memory in KiB, without files that need not be kept.
+    Memory,
+    /// How much it may have.
+    MemoryLimit,
+    /// The most that it has had, such files included.
+    MemoryPeak,
 }
 
-/// Where a figure stands: the file, the beginning of the line, and the unit.
+/// Where a figure stands.
 struct Source {
+    figure: Figure,
+    /// What it is called in JSON.
+    key: &'static str,
     controller: &'static [u8],
-    v2: (&'static [u8], &'static [u8], u64),
-    v1: (&'static [u8], &'static [u8], u64),
+    v2: Line,
+    v1: Line,
 }
 
-const CPU: Source = Source {
-    controller: b"cpuacct",
-    v2: (b"cpu.stat", b"usage_usec ", 1000),
-    v1: (b"cpuacct.usage", b"", 1),
-};
-const PERIODS: Source = cpu_stat(b"nr_periods ");
-const THROTTLED: Source = cpu_stat(b"nr_throttled ");
-const PIDS: Source = pids(b"pids.current", b"");
-const PIDS_LIMIT: Source = pids(b"pids.max", b"");
-const FORKS_REFUSED: Source = pids(b"pids.events", b"max ");
-const MEMORY: Source = memory((b"memory.current", b""), (b"memory.usage_in_bytes", b""));
-const INACTIVE_FILE: Source =
-    memory((b"memory.stat", b"inactive_file "), (b"memory.stat", b"total_inactive_file "));
-const MEMORY_LIMIT: Source = memory((b"memory.max", b""), (b"memory.limit_in_bytes", b""));
-const MEMORY_PEAK: Source = memory((b"memory.peak", b""), (b"memory.max_usage_in_bytes", b""));
-const MEMORY_HITS: Source = memory((b"memory.events", b"max "), (b"memory.failcnt", b""));
-const OOM_KILLS: Source = memory((b"memory.events", b"oom_kill "), (b"memory.oom_control", b"oom_kill "));
-
-const fn cpu_stat(key: &'static [u8]) -> Source {
-    Source { controller: b"cpu", v2: (b"cpu.stat", key, 1), v1: (b"cpu.stat", key, 1) }
-}
-
-const fn pids(file: &'static [u8], key: &'static [u8]) -> Source {
-    Source { controller: b"pids", v2: (file, key, 1), v1: (file, key, 1) }
-}
-
+/// A file, and how the line in it begins.
 type Line = (&'static [u8], &'static [u8]);
 
-const fn memory(v2: Line, v1: Line) -> Source {
-    Source { controller: b"memory", v2: (v2.0, v2.1, 1), v1: (v1.0, v1.1, 1) }
+const fn source(figure: Figure, key: &'static str, controller: &'static [u8], v2: Line, v1: Line) -> Source {
+    Source { figure, key, controller, v2, v1 }
 }
+
+/// Those up to [`COUNTERS`] only grow. The CPU limit is read from more than one file, and
+/// CPU time is in microseconds in version 2.
+#[rustfmt::skip]
+const SOURCES: &[Source] = &[
+    source(Figure::Cpu, "cpu_nanoseconds", b"cpuacct", (b"cpu.stat", b"usage_usec "), (b"cpuacct.usage", b"")),
+    source(Figure::Periods, "periods", b"cpu", (b"cpu.stat", b"nr_periods "), (b"cpu.stat", b"nr_periods ")),
+    source(Figure::Throttled, "periods_throttled", b"cpu", (b"cpu.stat", b"nr_throttled "), (b"cpu.stat", b"nr_throttled ")),
+    source(Figure::ForksRefused, "forks_refused", b"pids", (b"pids.events", b"max "), (b"pids.events", b"max ")),
+    source(Figure::MemoryHits, "memory_limit_hits", b"memory", (b"memory.events", b"max "), (b"memory.failcnt", b"")),
+    source(Figure::OomKills, "oom_kills", b"memory", (b"memory.events", b"oom_kill "), (b"memory.oom_control", b"oom_kill ")),
+    source(Figure::CpuLimit, "cpu_limit_percent", b"cpu", (b"cpu.max", b""), (b"cpu.cfs_quota_us", b"")),
+    source(Figure::Pids, "pids", b"pids", (b"pids.current", b""), (b"pids.current", b"")),
+    source(Figure::PidLimit, "pid_limit", b"pids", (b"pids.max", b""), (b"pids.max", b"")),
+    source(Figure::Memory, "memory_kib", b"memory", (b"memory.current", b""), (b"memory.usage_in_bytes", b"")),
+    source(Figure::MemoryLimit, "memory_limit_kib", b"memory", (b"memory.max", b""), (b"memory.limit_in_bytes", b"")),
+    source(Figure::MemoryPeak, "memory_peak_kib", b"memory", (b"memory.peak", b""), (b"memory.max_usage_in_bytes", b"")),
+];
+
+/// How many of them count something.
+const COUNTERS: usize = 6;
+
+/// Files that need not be kept in memory.
+const INACTIVE_FILE: (Line, Line) =
+    ((b"memory.stat", b"inactive_file "), (b"memory.stat", b"total_inactive_file "));
+
+/// What is known of a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Figures([u64; SOURCES.len()]);
+
+/// The value of a figure that cannot be read, or of a limit that there is not.
+const UNKNOWN: u64 = u64::MAX;
 
 /// Version 1 has a number for "no limit" that depends on the size of pages; no machine has
 /// as many bytes.
@@ -114,51 +123,70 @@ impl<'a> Cgroup<'a> {
             return Some(Self { lines, root: b"", alone: true });
         }
         let seen_by_init = Self { lines, root: b"/proc/1/root", alone: true };
-        if seen_by_init.get(&CPU).is_some() {
+        if seen_by_init.is_within_reach() {
             return Some(seen_by_init);
         }
         let seen_by_us = Self { lines, root: b"", alone: false };
-        seen_by_us.get(&CPU).is_some().then_some(seen_by_us)
+        seen_by_us.is_within_reach().then_some(seen_by_us)
+    }
+
+    fn is_within_reach(&self) -> bool {
+        SOURCES.first().is_some_and(|cpu| self.get(cpu).is_some())
     }
 
     /// All that can be read.
     pub fn figures(&self) -> Figures {
-        let limit = |source| self.get(source).filter(|limit| *limit < NO_LIMIT);
-        let kib = |bytes| bytes / 1024;
-        let inactive = self.get(&INACTIVE_FILE).unwrap_or(0);
-        Figures {
-            cpu_limit: self.cpu_limit(),
-            pids: self.get(&PIDS),
-            pids_limit: limit(&PIDS_LIMIT),
-            memory: self.get(&MEMORY).map(|bytes| kib(bytes.saturating_sub(inactive))),
-            memory_limit: limit(&MEMORY_LIMIT).map(kib),
-            memory_peak: self.get(&MEMORY_PEAK).map(kib),
-            ..self.counters()
-        }
+        self.first_figures(SOURCES.len())
     }
 
     /// Only those that count something.
     pub fn counters(&self) -> Figures {
-        Figures {
-            cpu: self.get(&CPU),
-            periods: self.get(&PERIODS),
-            throttled: self.get(&THROTTLED),
-            forks_refused: self.get(&FORKS_REFUSED),
-            memory_hits: self.get(&MEMORY_HITS),
-            oom_kills: self.get(&OOM_KILLS),
-            ..Figures::default()
+        self.first_figures(COUNTERS)
+    }
+
+    fn first_figures(&self, count: usize) -> Figures {
+        let mut figures = Figures::default();
+        for (place, source) in figures.0.iter_mut().zip(SOURCES).take(count) {
+            *place = self.get(source).unwrap_or(UNKNOWN);
         }
+        figures
     }
 
     fn get(&self, source: &Source) -> Option<u64> {
-        let mut buffer = [0; 4096];
-        let value = |text: &[u8], key, unit: u64| parse_u64(value_of(text, key)?)?.checked_mul(unit);
-        let (file, key, unit) = source.v2;
-        if let Some(text) = self.read_v2(file, &mut buffer) {
-            return value(text, key, unit);
+        let Source { controller, v2, v1, .. } = *source;
+        match source.figure {
+            Figure::Cpu => match self.value_v2(v2) {
+                Some(microseconds) => microseconds.checked_mul(1000),
+                None => self.value_v1(controller, v1),
+            },
+            Figure::CpuLimit => self.cpu_limit(),
+            Figure::Memory => {
+                let (v2_inactive, v1_inactive) = INACTIVE_FILE;
+                let inactive = self
+                    .value_v2(v2_inactive)
+                    .or_else(|| self.value_v1(controller, v1_inactive))
+                    .unwrap_or(0);
+                let bytes = self.value(controller, v2, v1)?;
+                Some(bytes.saturating_sub(inactive) / 1024)
+            }
+            Figure::MemoryLimit | Figure::MemoryPeak => {
+                let bytes = self.value(controller, v2, v1)?;
+                (bytes < NO_LIMIT).then_some(bytes / 1024)
+            }
+            _ => self.value(controller, v2, v1),
         }
-        let (file, key, unit) = source.v1;
-        value(self.read_v1(source.controller, file, &mut buffer)?, key, unit)
+    }
+
+    fn value(&self, controller: &[u8], v2: Line, v1: Line) -> Option<u64> {
+        self.value_v2(v2).or_else(|| self.value_v1(controller, v1))
+    }
+
+    fn value_v2(&self, (file, key): Line) -> Option<u64> {
+        parse_u64(value_of(self.read_v2(file, &mut [0; 4096])?, key)?)
+    }
+
+    fn value_v1(&self, controller: &[u8], (file, key): Line) -> Option<u64> {
+        parse_u64(value_of(self.read_v1(controller, file, &mut [0; 4096])?, key)?)
     }
 
     /// `cpu.max` has the time that may be used in a period, and the period; version 1 has a
@@ -176,27 +204,30 @@ impl<'a> Cgroup<'a> {
     }
 
     fn read_v2<'b>(&self, file: &[u8], buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-        self.read(&[self.root, b"/sys/fs/cgroup"], path_of(self.lines, None), file, buffer)
+        self.read(b"", path_of(self.lines, None), file, buffer)
     }
 
     fn read_v1<'b>(&self, controller: &[u8], file: &[u8], buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-        let path = path_of(self.lines, Some(controller));
-        self.read(&[self.root, b"/sys/fs/cgroup/", controller], path, file, buffer)
+        self.read(controller, path_of(self.lines, Some(controller)), file, buffer)
     }
 
-    /// A file of the group's directory, or of what is mounted.
-    fn read<'b>(&self, mount: &[&[u8]], path: &[u8], file: &[u8], buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-        let (mut mounted, mut place) = (LongPath::default(), LongPath::default());
-        let mounted = mounted.join(mount)?.to_bytes();
+    /// A file of the group's directory, or else of what is mounted.
+    fn read<'b>(
+        &self,
+        controller: &[u8],
+        path: &[u8],
+        file: &[u8],
+        buffer: &'b mut [u8],
+    ) -> Option<&'b [u8]> {
+        let mut place = LongPath::default();
+        let mut read = |path: &[u8]| {
+            let parts = [self.root, b"/sys/fs/cgroup/", controller, path, b"/", file];
+            Some(read_prefix(place.join(&parts)?, buffer)?.len())
+        };
         // A path that leads out of the namespace's root has no file in it (`cgroup_namespaces(7)`).
-        let inside = !path.starts_with(b"/..");
-        let length = (inside && !path.is_empty())
-            .then(|| read_prefix(place.join(&[mounted, path, b"/", file])?, buffer).map(<[u8]>::len))
-            .flatten()
-            .or_else(|| {
-                let whole = self.alone.then(|| place.join(&[mounted, b"/", file]))??;
-                read_prefix(whole, buffer).map(<[u8]>::len)
-            })?;
+        let within = !path.is_empty() && !path.starts_with(b"/..");
+        let length = within.then(|| read(path)).flatten();
+        let length = length.or_else(|| if self.alone { read(b"") } else { None })?;
         buffer.get(..length)
     }
 }
@@ -216,46 +247,61 @@ fn path_of<'a>(lines: &'a [u8], controller: Option<&[u8]>) -> &'a [u8] {
     lines.split(|byte| *byte == b'\n').find_map(path).unwrap_or_default()
 }
 
+impl Default for Figures {
+    fn default() -> Self {
+        Self([UNKNOWN; SOURCES.len()])
+    }
+}
+
 impl Figures {
-    /// Those of them that count something, less what had been counted before.
+    /// One of them, if it is known.
+    pub fn get(&self, figure: Figure) -> Option<u64> {
+        self.0.get(figure as usize).copied().filter(|value| *value != UNKNOWN)
+    }
+
+    /// One that counts something, if it is more than none.
+    pub fn some(&self, figure: Figure) -> Option<u64> {
+        self.get(figure).filter(|count| *count > 0)
+    }
+
+    /// The same with what had been counted before taken off.
     pub fn since(&self, before: &Self) -> Self {
-        let less = |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?));
-        Self {
-            cpu: less(self.cpu, before.cpu),
-            periods: less(self.periods, before.periods),
-            throttled: less(self.throttled, before.throttled),
-            forks_refused: less(self.forks_refused, before.forks_refused),
-            memory_hits: less(self.memory_hits, before.memory_hits),
-            oom_kills: less(self.oom_kills, before.oom_kills),
-            ..*self
+        let mut figures = *self;
+        for (now, before) in figures.0.iter_mut().zip(before.0).take(COUNTERS) {
+            *now = if before == UNKNOWN || *now == UNKNOWN { UNKNOWN } else { now.saturating_sub(before) };
         }
+        figures
+    }
+
+    /// Some, for a test.
+    #[cfg(test)]
+    pub fn example(known: &[(Figure, u64)]) -> Self {
+        let mut figures = Self::default();
+        for (figure, value) in known {
+            figures.0[*figure as usize] = *value;
+        }
+        figures
     }
 
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.0.iter().all(|value| *value == UNKNOWN)
     }
 
     /// Writes them as members of a JSON object.
-    pub fn write_json(&self, object: &mut List) -> fmt::Result {
-        let fraction = |value: Option<u64>, unit| Known(value.map(|value| Fraction::of(value, unit)));
-        object.member("cpu_seconds", fraction(self.cpu, SECOND))?;
-        object.member("cpu_limit", fraction(self.cpu_limit, 100))?;
-        for (key, value) in [
-            ("periods", self.periods),
-            ("periods_throttled", self.throttled),
-            ("pids", self.pids),
-            ("pids_limit", self.pids_limit),
-            ("forks_refused", self.forks_refused),
-            ("memory_kib", self.memory),
-            ("memory_limit_kib", self.memory_limit),
-            ("memory_peak_kib", self.memory_peak),
-            ("memory_limit_hits", self.memory_hits),
-            ("oom_kills", self.oom_kills),
-        ] {
-            object.member(key, Known(value))?;
-        }
-        Ok(())
+    pub fn write_json(&self, json: &mut Json) {
+        write_json(self, SOURCES, json);
+    }
+
+    /// The same of those alone that count something.
+    pub fn write_counters(&self, json: &mut Json) {
+        write_json(self, SOURCES.get(..COUNTERS).unwrap_or_default(), json);
+    }
+}
+
+fn write_json(figures: &Figures, sources: &[Source], json: &mut Json) {
+    for source in sources {
+        json.member(source.key, &Known(figures.get(source.figure)));
     }
 }
 
@@ -264,20 +310,25 @@ pub struct Totals<'a>(pub &'a Figures);
 
 impl Display for Totals<'_> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        let Figures { cpu, throttled, periods, forks_refused, oom_kills, .. } = *self.0;
-        let mut parts = Parts { f, separator: "" };
-        if let Some(cpu) = cpu {
-            parts.add(format_args!("cpu {}", Seconds(cpu)))?;
+        let figures = self.0;
+        let mut separator = "";
+        let mut add = |part: fmt::Arguments| write!(f, "{}{part}", std::mem::replace(&mut separator, ", "));
+        if let Some(cpu) = figures.get(Figure::Cpu) {
+            add(format_args!("cpu {}", Seconds(cpu)))?;
         }
-        parts.add_peak(self.0)?;
-        if let (Some(throttled), Some(periods @ 1..)) = (throttled, periods) {
-            parts.add(format_args!("throttled in {throttled} of {periods} periods"))?;
+        if let Some(peak) = figures.get(Figure::MemoryPeak) {
+            add(format_args!("peak memory {}", Mebibytes(peak)))?;
         }
-        if let Some(refused) = forks_refused {
-            parts.add(format_args!("{} refused", Plural(refused, "fork")))?;
+        if let (Some(throttled), Some(periods)) =
+            (figures.get(Figure::Throttled), figures.some(Figure::Periods))
+        {
+            add(format_args!("throttled in {throttled} of {periods} periods"))?;
         }
-        if let Some(kills) = oom_kills {
-            parts.add(format_args!("{}", Plural(kills, "OOM kill")))?;
+        if let Some(refused) = figures.get(Figure::ForksRefused) {
+            add(format_args!("{} refused", Plural(refused, "fork")))?;
+        }
+        if let Some(kills) = figures.get(Figure::OomKills) {
+            add(format_args!("{}", Plural(kills, "OOM kill")))?;
         }
         Ok(())
     }
@@ -289,47 +340,26 @@ pub struct LimitsReached<'a>(pub &'a Figures);
 impl Display for LimitsReached<'_> {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         let figures = self.0;
-        if let Some(kills @ 1..) = figures.oom_kills {
+        if let Some(kills) = figures.some(Figure::OomKills) {
             write!(f, "; {} in its cgroup since start", Plural(kills, "OOM kill"))?;
         }
-        let near = |peak: u64, limit: u64| peak >= limit.saturating_sub(limit / 20);
-        if let (Some(peak), Some(limit)) = (figures.memory_peak, figures.memory_limit)
-            && near(peak, limit)
+        if let (Some(peak), Some(limit)) = (figures.get(Figure::MemoryPeak), figures.get(Figure::MemoryLimit))
+            && peak >= limit.saturating_sub(limit / 20)
         {
             write!(f, "; peak memory {} of {}", Mebibytes(peak), Mebibytes(limit))?;
         }
-        if let (Some(throttled @ 1..), Some(periods)) = (figures.throttled, figures.periods) {
+        if let (Some(throttled), Some(periods)) =
+            (figures.some(Figure::Throttled), figures.get(Figure::Periods))
+        {
             write!(f, "; throttled in {throttled} of {periods} periods")?;
-            if let Some(cpu) = figures.cpu {
+            if let Some(cpu) = figures.get(Figure::Cpu) {
                 write!(f, " (cpu {})", Seconds(cpu))?;
             }
         }
-        if let Some(refused @ 1..) = figures.forks_refused {
+        if let Some(refused) = figures.some(Figure::ForksRefused) {
             write!(f, "; {} refused", Plural(refused, "fork"))?;
         }
         Ok(())
-    }
-}
-
-/// A list with commas.
-struct Parts<'a, 'b> {
-    f: &'a mut Formatter<'b>,
-    separator: &'static str,
-}
-
-impl Parts<'_, '_> {
-    fn add(&mut self, part: fmt::Arguments) -> fmt::Result {
-        write!(self.f, "{}{part}", std::mem::replace(&mut self.separator, ", "))
-    }
-
-    fn add_peak(&mut self, figures: &Figures) -> fmt::Result {
-        match (figures.memory_peak, figures.memory_limit) {
-            (Some(peak), Some(limit)) => {
-                self.add(format_args!("peak memory {} of {}", Mebibytes(peak), Mebibytes(limit)))
-            }
-            (Some(peak), None) => self.add(format_args!("peak memory {}", Mebibytes(peak))),
-            _ => Ok(()),
-        }
     }
 }
 
@@ -368,20 +398,23 @@ mod tests {
         ("memory.events", "low 0\nhigh 0\nmax 12\noom 2\noom_kill 1\noom_group_kill 0\n"),
     ];
 
-    const EXPECTED: Figures = Figures {
-        cpu: Some(2_500_000_000),
-        cpu_limit: Some(20),
-        periods: Some(60),
-        throttled: Some(50),
-        pids: Some(18),
-        pids_limit: Some(1000),
-        forks_refused: Some(3),
-        memory: Some(6144),
-        memory_limit: Some(65536),
-        memory_peak: Some(65527),
-        memory_hits: Some(12),
-        oom_kills: Some(1),
-    };
+    /// In the order of [`Figure`].
+    const EXPECTED: Figures = Figures([2_500_000_000, 60, 50, 3, 12, 1, 20, 18, 1000, 6144, 65536, 65527]);
+
+    fn with(mut figures: Figures, changes: &[(Figure, u64)]) -> Figures {
+        for (figure, value) in changes {
+            figures.0[*figure as usize] = *value;
+        }
+        figures
+    }
+
+    #[test]
+    fn the_table_is_in_order() {
+        for (index, source) in SOURCES.iter().enumerate() {
+            assert_eq!(source.figure as usize, index);
+        }
+        assert_eq!(Figure::OomKills as usize + 1, COUNTERS);
+    }
 
     #[test]
     fn figures_of_version_2() {
@@ -424,10 +457,9 @@ mod tests {
         write_files(&root.path().join("sys/fs/cgroup"), &files);
         let lines = "5:cpu,cpuacct,memory:/docker/a:b\n4:pids:/x\n0::/\n";
         assert_eq!(figures_in(root.path(), lines, true), EXPECTED);
-        assert_eq!(
-            figures_in(root.path(), lines, false),
-            Figures { pids: None, pids_limit: None, forks_refused: None, ..EXPECTED }
-        );
+        let unreachable =
+            [Figure::Pids, Figure::PidLimit, Figure::ForksRefused].map(|figure| (figure, UNKNOWN));
+        assert_eq!(figures_in(root.path(), lines, false), with(EXPECTED, &unreachable));
     }
 
     #[test]
@@ -450,31 +482,36 @@ mod tests {
 
     #[test]
     fn counters_are_counted_from_a_moment_on() {
-        let later = Figures { cpu: Some(3_000_000_000), throttled: Some(55), pids: Some(1), ..EXPECTED };
+        let changes = [(Figure::Cpu, 3_000_000_000), (Figure::Throttled, 55), (Figure::Pids, 1)];
+        let later = with(EXPECTED, &changes);
         let since = later.since(&EXPECTED);
-        assert_eq!((since.cpu, since.throttled, since.periods), (Some(500_000_000), Some(5), Some(0)));
-        assert_eq!((since.pids, since.memory_peak), (Some(1), EXPECTED.memory_peak));
-        assert_eq!(later.since(&Figures::default()).throttled, None);
+        assert_eq!(since.get(Figure::Cpu), Some(500_000_000));
+        assert_eq!((since.some(Figure::Throttled), since.get(Figure::Periods)), (Some(5), Some(0)));
+        assert_eq!((since.some(Figure::Periods), since.get(Figure::Pids)), (None, Some(1)));
+        assert_eq!(later.since(&Figures::default()).get(Figure::Throttled), None);
+        assert_eq!(Figures::default().since(&later).get(Figure::Throttled), None);
     }
 
     #[test]
     fn totals_and_limits_in_words() {
         assert_eq!(
             Totals(&EXPECTED).to_string(),
-            "cpu 2.5 s, peak memory 64.0 MiB of 64.0 MiB, throttled in 50 of 60 periods, 3 forks refused, 1 OOM kill"
+            "cpu 2.5 s, peak memory 64.0 MiB, throttled in 50 of 60 periods, 3 forks refused, 1 OOM kill"
         );
         assert_eq!(Totals(&Figures::default()).to_string(), "");
         assert_eq!(
             LimitsReached(&EXPECTED).to_string(),
             "; 1 OOM kill in its cgroup since start; peak memory 64.0 MiB of 64.0 MiB; throttled in 50 of 60 periods (cpu 2.5 s); 3 forks refused"
         );
-        let well = Figures {
-            oom_kills: Some(0),
-            memory_peak: Some(100),
-            throttled: Some(0),
-            forks_refused: Some(0),
-            ..EXPECTED
-        };
+        let well = with(
+            EXPECTED,
+            &[
+                (Figure::OomKills, 0),
+                (Figure::MemoryPeak, 100),
+                (Figure::Throttled, 0),
+                (Figure::ForksRefused, 0),
+            ],
+        );
         assert_eq!(LimitsReached(&well).to_string(), "");
     }
 

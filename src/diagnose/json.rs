@@ -28,7 +28,7 @@ impl Display for Text<'_> {
     }
 }
 
-/// A value of [`Object::member`] that may be unknown: then it is `null`.
+/// A value of [`Json::member`] that may be unknown: then it is `null`.
 pub struct Known<T>(pub Option<T>);
 
 impl<T: Display> Display for Known<T> {
@@ -40,67 +40,66 @@ impl<T: Display> Display for Known<T> {
     }
 }
 
-/// An object or an array that is being written. [`List::end`] closes it.
-pub struct List<'a> {
+/// What is being written. That it cannot be is for the writer to note.
+pub struct Json<'a> {
     to: &'a mut dyn Write,
+    /// Whether nothing stands in the object or array yet.
     empty: bool,
-    end: char,
 }
 
-impl<'a> List<'a> {
-    /// Begins an object.
-    pub fn object(to: &'a mut dyn Write) -> Result<Self, fmt::Error> {
-        to.write_char('{')?;
-        Ok(Self { to, empty: true, end: '}' })
+impl<'a> Json<'a> {
+    /// Begins an object, the only one. [`Self::end`] ends it.
+    pub fn object(to: &'a mut dyn Write) -> Self {
+        let mut json = Self { to, empty: true };
+        json.begin('{');
+        json
     }
 
-    fn comma(&mut self) -> fmt::Result {
-        if std::mem::take(&mut self.empty) { Ok(()) } else { self.to.write_char(',') }
+    fn begin(&mut self, bracket: char) {
+        let _ = self.to.write_char(bracket);
+        self.empty = true;
     }
 
-    fn key(&mut self, key: &str) -> fmt::Result {
-        self.comma()?;
-        write!(self.to, "\"{key}\":")
+    /// Writes what comes before a value: a comma, unless it is the first one, and the key,
+    /// unless it is in an array, where that is empty.
+    fn key(&mut self, key: &str) {
+        if !self.empty {
+            let _ = self.to.write_char(',');
+        }
+        self.empty = false;
+        if !key.is_empty() {
+            let _ = write!(self.to, "\"{key}\":");
+        }
     }
 
-    /// Writes a member whose value is printed as it is: a number, `true`, a [`Text`].
-    pub fn member(&mut self, key: &str, value: impl Display) -> fmt::Result {
-        self.member_of(key, &value)
+    /// Writes a value that is printed as it is: a number, `true`, a [`Text`].
+    pub fn member(&mut self, key: &str, value: &dyn Display) {
+        self.key(key);
+        let _ = write!(self.to, "{value}");
     }
 
-    fn member_of(&mut self, key: &str, value: &dyn Display) -> fmt::Result {
-        self.key(key)?;
-        write!(self.to, "{value}")
+    /// Begins a value that is an object.
+    pub fn begin_object(&mut self, key: &str) {
+        self.key(key);
+        self.begin('{');
     }
 
-    /// Begins a member that is an object.
-    pub fn object_member(&mut self, key: &str) -> Result<List<'_>, fmt::Error> {
-        self.key(key)?;
-        List::object(self.to)
+    /// Begins one that is an array. The keys of its elements are empty.
+    pub fn begin_array(&mut self, key: &str) {
+        self.key(key);
+        self.begin('[');
     }
 
-    /// Begins a member that is an array.
-    pub fn array_member(&mut self, key: &str) -> Result<List<'_>, fmt::Error> {
-        self.key(key)?;
-        self.to.write_char('[')?;
-        Ok(List { to: self.to, empty: true, end: ']' })
+    /// Ends an object.
+    pub fn end(&mut self) {
+        let _ = self.to.write_char('}');
+        self.empty = false;
     }
 
-    /// Writes an element of an array.
-    pub fn element(&mut self, value: impl Display) -> fmt::Result {
-        self.comma()?;
-        write!(self.to, "{value}")
-    }
-
-    /// Begins an element that is an object.
-    pub fn object_element(&mut self) -> Result<List<'_>, fmt::Error> {
-        self.comma()?;
-        List::object(self.to)
-    }
-
-    /// Closes it.
-    pub fn end(self) -> fmt::Result {
-        self.to.write_char(self.end)
+    /// Ends an array.
+    pub fn end_array(&mut self) {
+        let _ = self.to.write_char(']');
+        self.empty = false;
     }
 }
 
@@ -123,23 +122,21 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_nested() {
-        let write = |text: &mut String| -> fmt::Result {
-            let mut object = List::object(text)?;
-            object.member("number", 4)?;
-            let mut array = object.array_member("array")?;
-            array.element(1)?;
-            array.element(2)?;
-            array.object_element()?.end()?;
-            array.end()?;
-            let mut inner = object.object_member("inner")?;
-            inner.member("name", Text(b"x"))?;
-            inner.member("unknown", Known::<u8>(None))?;
-            inner.end()?;
-            object.end()
-        };
+    fn objects_and_arrays_are_nested() {
         let mut text = String::new();
-        write(&mut text).unwrap();
+        let mut json = Json::object(&mut text);
+        json.member("number", &4);
+        json.begin_array("array");
+        json.member("", &1);
+        json.member("", &2);
+        json.begin_object("");
+        json.end();
+        json.end_array();
+        json.begin_object("inner");
+        json.member("name", &Text(b"x"));
+        json.member("unknown", &Known::<u8>(None));
+        json.end();
+        json.end();
         assert_eq!(text, r#"{"number":4,"array":[1,2,{}],"inner":{"name":"x","unknown":null}}"#);
     }
 

@@ -62,7 +62,7 @@ impl<'a> Stat<'a> {
 
     /// The second field is the name in parentheses, which may hold parentheses and spaces,
     /// too: the others count from the last one.
-    fn parse(stat: &'a [u8]) -> Option<Self> {
+    pub(super) fn parse(stat: &'a [u8]) -> Option<Self> {
         let open = stat.iter().position(|byte| *byte == b'(')?;
         let close = stat.iter().rposition(|byte| *byte == b')')?;
         let mut fields = stat.get(close..)?.split(|byte| *byte == b' ');

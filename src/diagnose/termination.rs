@@ -26,11 +26,16 @@ pub struct TerminationMessage<'a> {
 
 impl<'a> TerminationMessage<'a> {
     /// To be written to this absolute path.
+    ///
+    /// Not inlined, as neither is the next: the buffers would be in a frame that stays for as
+    /// long as the command runs.
+    #[inline(never)]
     pub fn new(path: &'a [u8]) -> Self {
         Self { path, before: Cgroup::own(&mut [0; _]).counters() }
     }
 
     /// What the cgroup has used, and which of its limits were reached.
+    #[inline(never)]
     pub fn figures(&self) -> Figures {
         Cgroup::own(&mut [0; _]).figures().since(&self.before)
     }
@@ -89,6 +94,7 @@ impl Display for Ending<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cgroup::Figure;
     use super::*;
 
     fn ending(status: i32, signal: Option<(Signal, Nanos)>, oom_kills: u64) -> String {
@@ -97,7 +103,7 @@ mod tests {
             pid: Pid::from_raw(7),
             status: WaitStatus::from_raw(status),
             signal,
-            figures: Figures { oom_kills: Some(oom_kills), ..Figures::default() },
+            figures: Figures::example(&[(Figure::OomKills, oom_kills)]),
         }
         .to_string()
     }

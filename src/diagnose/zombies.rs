@@ -5,44 +5,26 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::{self, Display, Formatter, Write};
 
 use nix::errno::Errno;
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 
-use super::procfs::{Process, Stat, for_each_process, is_mounted, shows_own_namespace, tracer};
-use crate::log::{Reason, print_line};
-use crate::sys::time::sleep_ms;
-use crate::units::Seconds;
+use super::json::{Json, Text};
+use super::procfs::{Process, Stat, for_each_process, tracer};
+use super::sort::sort;
+use super::usage::Name;
+use super::{Failure, Format, HIDDEN, check_proc, is_init_hidden};
+use crate::log::{Output, print_line};
+use crate::sys::memory::MappedVec;
+use crate::sys::time::{Nanos, sleep_ms, time_since_boot};
+use crate::units::{Fraction, Seconds};
 
 /// PID 1.
 const INIT: Pid = Pid::from_raw(1);
 
-/// Why there is no answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// There is no /proc, or nothing in it.
-    NoProc,
-    /// /proc is another PID namespace's.
-    OtherNamespace,
-    /// The answer cannot be written.
-    Output(Errno),
-}
-
-impl Display for Failure {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        match self {
-            Self::NoProc => f.write_str("/proc is not mounted: cannot list processes"),
-            Self::OtherNamespace => f.write_str(
-                "/proc belongs to another PID namespace: mount this one's (mount -t proc proc /proc)",
-            ),
-            Self::Output(errno) => write!(f, "standard output: {}", Reason(*errno)),
-        }
-    }
-}
-
 /// Which process holds a zombie, and what can be done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Verdict {
     /// It was gone at the second look.
     BeingReaped,
@@ -91,6 +73,19 @@ impl Verdict {
     fn is_fault(self) -> bool {
         !matches!(self, Self::BeingReaped | Self::ThreadsRunning)
     }
+
+    /// What it is called in JSON.
+    fn key(self) -> &'static str {
+        match self {
+            Self::BeingReaped => "being-reaped",
+            Self::ThreadsRunning => "threads-running",
+            Self::Traced(_) => "traced",
+            Self::ParentOutside => "parent-outside",
+            Self::InitDoesNotReap => "init-does-not-reap",
+            Self::ParentStopped => "parent-stopped",
+            Self::ParentDoesNotWait => "parent-does-not-wait",
+        }
+    }
 }
 
 /// A verdict in words.
@@ -127,93 +122,257 @@ impl Display for Explanation<'_> {
     }
 }
 
-/// How long a parent may take to reap, before it is said not to; and all of them together,
-/// as there is no question where many zombies wait.
+/// What looks like a zombie, and why it is there.
+#[derive(Clone, Copy)]
+struct Zombie {
+    pid: Pid,
+    name: Name,
+    parent: Pid,
+    started: Nanos,
+    threads: u32,
+    verdict: Verdict,
+}
+
+impl Zombie {
+    /// Those of one group stand together, the oldest first.
+    fn is_before(&self, other: &Self) -> bool {
+        let key = |zombie: &Self| (zombie.parent, zombie.name, zombie.verdict, zombie.started, zombie.pid);
+        key(self) < key(other)
+    }
+
+    fn is_in_group_of(&self, other: &Self) -> bool {
+        (self.parent, self.name, self.verdict) == (other.parent, other.name, other.verdict)
+    }
+}
+
+/// Zombies, by program, parent and verdict.
+#[derive(Default)]
+pub struct Zombies {
+    found: MappedVec<Zombie>,
+    /// The parent that was looked at last, and its state: that of many zombies is one.
+    parent: Option<(Pid, Option<u8>)>,
+}
+
+impl Zombies {
+    /// Notes a zombie, which has not been judged yet.
+    pub fn note(
+        &mut self,
+        pid: Pid,
+        parent: Pid,
+        name: Name,
+        started: Nanos,
+        threads: u32,
+    ) -> Result<(), Errno> {
+        self.found.push(Zombie { pid, name, parent, started, threads, verdict: Verdict::BeingReaped })
+    }
+
+    /// Looks at each once more, and judges it. Puts those of one group together.
+    pub fn judge(&mut self) {
+        let Self { found, parent } = self;
+        for zombie in found.iter_mut() {
+            zombie.judge(parent);
+        }
+        sort(found, Zombie::is_before);
+    }
+
+    /// How many are a fault.
+    pub fn count(&self) -> u32 {
+        let faults = self.found.iter().filter(|zombie| zombie.verdict.is_fault());
+        faults.fold(0, |count, _| count.saturating_add(1))
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &[Zombie]> {
+        let mut rest: &[Zombie] = &self.found;
+        std::iter::from_fn(move || {
+            let first = rest.first()?;
+            let length = rest.iter().take_while(|zombie| zombie.is_in_group_of(first)).count();
+            let (group, others) = rest.split_at_checked(length)?;
+            rest = others;
+            Some(group)
+        })
+    }
+
+    /// Prints a line for each group, or for each zombie.
+    pub fn print(&self, each: bool) -> Result<(), Errno> {
+        if each {
+            return self.found.chunks(1).try_for_each(print_group);
+        }
+        self.groups().try_for_each(print_group)
+    }
+
+    /// Writes them as the elements of a JSON array; at most three PIDs of a group, or each.
+    pub fn write_json(&self, each: bool, json: &mut Json) {
+        self.groups().for_each(|group| write_group(group, each, json));
+    }
+}
+
+impl Zombie {
+    fn judge(&mut self, last_parent: &mut Option<(Pid, Option<u8>)>) {
+        let mut buffer = Stat::buffer();
+        let now = self.look_again(&mut buffer);
+        // The parent may have exited meanwhile, and left it to another one.
+        let parent = now.map_or(self.parent, |now| now.parent);
+        let parent_state = match *last_parent {
+            Some((last, state)) if last == parent => state,
+            _ => Stat::read(parent, &mut Stat::buffer()).map(|stat| stat.state),
+        };
+        *last_parent = Some((parent, parent_state));
+        self.parent = parent;
+        self.verdict = Observation {
+            threads: self.threads,
+            gone: now.is_none(),
+            tracer: tracer(self.pid),
+            parent,
+            parent_state,
+        }
+        .verdict();
+    }
+
+    /// The same process once more, unless its PID is another process's by now.
+    fn look_again<'a>(&self, buffer: &'a mut [u8]) -> Option<Stat<'a>> {
+        Stat::read(self.pid, buffer).filter(|stat| stat.started == self.started)
+    }
+}
+
+/// Calls `f` with the parent of a group, the process that holds it, and the verdict in
+/// words.
+fn with_explanation<T>(zombie: &Zombie, f: impl FnOnce(Process, Explanation) -> T) -> T {
+    let (mut parents, mut tracers) = (Stat::buffer(), Stat::buffer());
+    let parent = Process(zombie.parent, Stat::read(zombie.parent, &mut parents));
+    let holder = match zombie.verdict {
+        Verdict::Traced(tracer) => Process(tracer, Stat::read(tracer, &mut tracers)),
+        _ => parent,
+    };
+    f(parent, Explanation { verdict: zombie.verdict, holder })
+}
+
+/// How many PIDs of a group are shown.
+const SHOWN: usize = 3;
+
+fn print_group(group: &[Zombie]) -> Result<(), Errno> {
+    let Some(oldest) = group.first() else { return Ok(()) };
+    let age = Seconds(time_since_boot().saturating_sub(oldest.started));
+    let name = oldest.name;
+    with_explanation(oldest, |parent, verdict| match group {
+        [zombie] => print_line(format_args!(
+            "{} ({name}), started {age} ago, child of {parent}: {verdict}",
+            zombie.pid
+        )),
+        _ => print_line(format_args!(
+            "{} {name} ({}), the oldest started {age} ago, children of {parent}: {verdict}",
+            group.len(),
+            Pids(group)
+        )),
+    })
+}
+
+/// Some PIDs of a group.
+struct Pids<'a>(&'a [Zombie]);
+
+impl Display for Pids<'_> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let mut separator = "PIDs ";
+        for zombie in self.0.iter().take(SHOWN) {
+            write!(f, "{separator}{}", zombie.pid)?;
+            separator = ", ";
+        }
+        if self.0.len() > SHOWN { f.write_str(", ...") } else { Ok(()) }
+    }
+}
+
+fn write_group(group: &[Zombie], each: bool, json: &mut Json) {
+    let Some(oldest) = group.first() else { return };
+    with_explanation(oldest, |parent, Explanation { verdict, holder }| {
+        json.begin_object("");
+        json.member("program", &Text(oldest.name.bytes()));
+        json.member("count", &group.len());
+        json.member("oldest_seconds", &Fraction::seconds(time_since_boot().saturating_sub(oldest.started)));
+        write_process("parent", &parent, json);
+        json.member("verdict", &Text(verdict.key().as_bytes()));
+        write_process("holder", &holder, json);
+        json.member("fault", &verdict.is_fault());
+        json.begin_array("pids");
+        for zombie in group.iter().take(if each { usize::MAX } else { SHOWN }) {
+            json.member("", &zombie.pid);
+        }
+        json.end_array();
+        json.end();
+    });
+}
+
+fn write_process(key: &str, process: &Process, json: &mut Json) {
+    json.begin_object(key);
+    json.member("pid", &process.0);
+    json.member("program", &Text(process.1.map_or(b"", |stat| stat.name)));
+    json.end();
+}
+
+/// How long parents may take to reap: so long for each step forward, and so long in all.
+/// Where many zombies wait there is no question.
 const REAP_TIMEOUT_MS: u16 = 100;
 const REAP_TIMEOUT_IN_ALL_MS: u16 = 300;
 /// The time between two looks.
 const STEP_MS: u16 = 5;
 
-/// Prints the zombies of this PID namespace, which process holds each, and how many there
-/// are; returns how many.
-pub fn list() -> Result<u32, Failure> {
-    if !shows_own_namespace(getpid()) {
-        return Err(if is_mounted() { Failure::OtherNamespace } else { Failure::NoProc });
-    }
-    let (mut zombies, mut processes): (u32, u32) = (0, 0);
-    let mut time_left = REAP_TIMEOUT_IN_ALL_MS;
-    let mut output = Ok(());
+/// Prints the zombies of this PID namespace, which process holds them, and how many there
+/// are; returns how many. Prints each by itself, if asked for.
+pub fn list(each: bool, format: Format) -> Result<u32, Failure> {
+    check_proc()?;
+    let (mut zombies, mut processes): (Zombies, u32) = (Zombies::default(), 0);
+    let mut noted = Ok(());
     for_each_process(&mut |process| {
         processes = processes.saturating_add(1);
-        if output.is_err() {
-            return;
-        }
         let mut buffer = Stat::buffer();
-        let Some(zombie) = Stat::read(process, &mut buffer).filter(|stat| stat.state == b'Z') else { return };
-        wait_for_reaping(process, &zombie, &mut time_left);
-        match report_zombie(process, &zombie) {
-            Ok(true) => zombies = zombies.saturating_add(1),
-            Ok(false) => {}
-            Err(errno) => output = Err(errno),
+        if let Some(stat) = Stat::read(process, &mut buffer).filter(|stat| stat.state == b'Z') {
+            let name = Name::of(stat.name);
+            noted = noted.and_then(|()| zombies.note(process, stat.parent, name, stat.started, stat.threads));
         }
     })
     .map_err(|_| Failure::NoProc)?;
-    output.and_then(|()| print_summary(zombies, processes)).map_err(Failure::Output)?;
-    Ok(zombies)
+    noted.map_err(Failure::Memory)?;
+    wait_for_reaping(&zombies.found);
+    zombies.judge();
+    let printed = match format {
+        Format::Text => zombies.print(each).and_then(|()| print_summary(zombies.count(), processes)),
+        Format::Json => Output::print(|to| write_json(&zombies, processes, each, to)),
+    };
+    printed.map_err(Failure::Output)?;
+    Ok(zombies.count())
 }
 
-/// Gives a zombie's parent some time.
-fn wait_for_reaping(process: Pid, zombie: &Stat, time_left: &mut u16) {
-    let mut waited = 0;
-    while waited < REAP_TIMEOUT_MS
-        && *time_left >= STEP_MS
-        && look_again(process, zombie, &mut Stat::buffer()).is_some()
+/// Gives the parents some time.
+fn wait_for_reaping(zombies: &[Zombie]) {
+    let (mut waited, mut waited_in_all) = (0, 0);
+    let mut left = zombies.iter();
+    while let Some(zombie) = left.as_slice().first()
+        && waited < REAP_TIMEOUT_MS
+        && waited_in_all < REAP_TIMEOUT_IN_ALL_MS
     {
+        if zombie.look_again(&mut Stat::buffer()).is_none() {
+            left.next();
+            waited = 0;
+            continue;
+        }
         sleep_ms(STEP_MS);
         waited = waited.saturating_add(STEP_MS);
-        *time_left = time_left.saturating_sub(STEP_MS);
+        waited_in_all = waited_in_all.saturating_add(STEP_MS);
     }
 }
 
-/// The same process once more, unless its PID is another process's by now.
-fn look_again<'a>(process: Pid, before: &Stat, buffer: &'a mut [u8]) -> Option<Stat<'a>> {
-    Stat::read(process, buffer).filter(|stat| stat.started == before.started)
-}
-
-/// Prints a zombie's line; returns whether it is a fault.
-fn report_zombie(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
-    let (mut now, mut parents, mut tracers) = (Stat::buffer(), Stat::buffer(), Stat::buffer());
-    let now = look_again(process, zombie, &mut now);
-    // The parent may have exited meanwhile, and left it to another one.
-    let parent = now.map_or(zombie.parent, |now| now.parent);
-    let parent_stat = Stat::read(parent, &mut parents);
-    let observation = Observation {
-        threads: zombie.threads,
-        gone: now.is_none(),
-        tracer: tracer(process),
-        parent,
-        parent_state: parent_stat.map(|stat| stat.state),
-    };
-    let verdict = observation.verdict();
-    let parent = Process(parent, parent_stat);
-    let holder = match verdict {
-        Verdict::Traced(tracer) => Process(tracer, Stat::read(tracer, &mut tracers)),
-        _ => parent,
-    };
-    print_line(format_args!(
-        "{}, started {} ago, child of {parent}: {}",
-        Process(process, Some(*zombie)),
-        Seconds(zombie.age()),
-        Explanation { verdict, holder },
-    ))?;
-    Ok(verdict.is_fault())
+fn write_json(zombies: &Zombies, processes: u32, each: bool, to: &mut dyn Write) {
+    let mut json = Json::object(to);
+    json.member("zombies", &zombies.count());
+    json.member("processes", &processes);
+    json.member("hidden", &is_init_hidden());
+    json.begin_array("groups");
+    zombies.write_json(each, &mut json);
+    json.end_array();
+    json.end();
 }
 
 fn print_summary(zombies: u32, processes: u32) -> Result<(), Errno> {
-    if Stat::read(INIT, &mut Stat::buffer()).is_none() {
-        print_line(format_args!(
-            "some processes are hidden (/proc is mounted with hidepid): try again as root"
-        ))?;
+    if is_init_hidden() {
+        print_line(format_args!("{HIDDEN}"))?;
     }
     match zombies {
         0 => print_line(format_args!("no zombies ({processes} processes)")),

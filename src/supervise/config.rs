@@ -5,6 +5,7 @@
 use super::forward::{Rewrites, Scope};
 use super::job::Placement;
 use super::shutdown::StopPolicy;
+use crate::diagnose::Format;
 use crate::sys::signal::Signal;
 
 /// How to supervise.
@@ -31,6 +32,8 @@ pub struct Config<'a> {
     pub warn_on_reap: bool,
     /// Whether to print a table of the orphans.
     pub report: bool,
+    /// How that table, and what runs no command, is printed.
+    pub format: Format,
     /// The file for a termination message.
     pub termination_message: Option<&'a [u8]>,
     /// Exit codes that become 0.
@@ -58,6 +61,7 @@ impl Default for Config<'_> {
             warn_of_orphans: false,
             warn_on_reap: false,
             report: false,
+            format: Format::Text,
             termination_message: None,
             remapped: ExitCodes::default(),
         }

@@ -14,6 +14,7 @@ mod supervisor;
 use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, getpid, getppid};
 
+use crate::diagnose::Format;
 use crate::diagnose::orphans::Report;
 use crate::diagnose::termination::{Ending, TerminationMessage};
 use crate::log::{Escaped, Log, Reason};
@@ -69,7 +70,7 @@ pub fn run(
     supervisor.signals_blocked = command.is_none_or(|command| command.mask.is_ok());
     supervisor.spawned = started.as_ref().map(|(_, spawned)| spawned);
     let ended = if config.report {
-        supervise_with_report(&mut supervisor, parent_died)
+        supervise_with_report(&mut supervisor, parent_died, config.format)
     } else {
         supervisor.run(parent_died, None)
     };
@@ -108,10 +109,11 @@ fn start(
 fn supervise_with_report(
     supervisor: &mut Supervisor,
     parent_died: Option<Signal>,
+    format: Format,
 ) -> Result<WaitStatus, Errno> {
     let mut report = Report::default();
     let ended = supervisor.run(parent_died, Some(&mut report));
-    report.print(supervisor.log);
+    report.print(format, supervisor.log);
     ended
 }
 

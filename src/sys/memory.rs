@@ -6,9 +6,9 @@ use std::ptr::NonNull;
 use std::slice;
 
 use nix::errno::Errno;
-use nix::sys::mman::{MRemapFlags, MapFlags, ProtFlags, mmap_anonymous, mremap, munmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
-/// A list of plain values that grows, in memory that is mapped for it.
+/// A list of plain values that grows, in memory that is mapped for it until the process ends.
 pub struct MappedVec<T: Copy> {
     start: NonNull<T>,
     length: usize,
@@ -37,20 +37,23 @@ impl<T: Copy> MappedVec<T> {
         Ok(())
     }
 
-    /// Maps twice as much (`mremap(2)`): the kernel moves pages, and copies nothing.
+    /// Maps twice as much, and moves the values there.
     fn grow(&mut self) -> Result<(), Errno> {
         let size = self.mapped.saturating_mul(2).max(Self::FIRST);
-        let address = if self.mapped == 0 {
-            let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-            let length = size.try_into().map_err(|_| Errno::ENOMEM)?;
-            // SAFETY: the kernel chooses an address that nothing else has.
-            unsafe { mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE)? }
-        } else {
-            // SAFETY: this is the whole mapping, and no reference into it lives, as `self` is
-            // borrowed mutably.
-            unsafe { mremap(self.start.cast(), self.mapped, size, MRemapFlags::MREMAP_MAYMOVE, None)? }
-        };
-        self.start = address.cast();
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        let length = size.try_into().map_err(|_| Errno::ENOMEM)?;
+        // SAFETY: the kernel chooses an address that nothing else has.
+        let address = unsafe { mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE)? }.cast();
+        if self.mapped > 0 {
+            // SAFETY: so many values were written, and the new mapping, which is another one,
+            // has room for them. No reference to the old one lives, as `self` is borrowed
+            // mutably.
+            unsafe {
+                address.copy_from_nonoverlapping(self.start, self.length);
+                let _ = munmap(self.start.cast(), self.mapped);
+            }
+        }
+        self.start = address;
         self.mapped = size;
         Ok(())
     }
@@ -75,15 +78,6 @@ impl<T: Copy> DerefMut for MappedVec<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as above, and `self` alone refers to the mapping.
         unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
-    }
-}
-
-impl<T: Copy> Drop for MappedVec<T> {
-    fn drop(&mut self) {
-        if self.mapped > 0 {
-            // SAFETY: nothing refers to the mapping any more.
-            let _ = unsafe { munmap(self.start.cast(), self.mapped) };
-        }
     }
 }
 

@@ -31,6 +31,12 @@ use std::ffi::CStr;
 
 use nix::errno::Errno;
 
+/// The size of a page (`getauxval(3)`, AT_PAGESZ).
+pub fn page_size() -> u64 {
+    // SAFETY: has no memory effect.
+    unsafe { libc::getauxval(libc::AT_PAGESZ) as u64 }
+}
+
 /// Room for the text of any error.
 pub type ErrorText = [u8; 128];
 

@@ -19,6 +19,7 @@ mod wait;
 mod actors;
 mod children;
 mod launch;
+mod load;
 mod orphans;
 mod stragglers;
 mod system;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Role::LeaveBehind { straggler, code, work } => stragglers::leave_behind(&straggler, code, work),
         Role::Hop => stragglers::hop(),
         Role::WithZombies(zombies, count) => zombies::with_zombies(zombies, count, rest),
+        Role::WithLoad(load) => load::with_load(load, rest),
         Role::ZombieInNamespaceOf(pid) => zombies::in_namespace_of(pid),
     }
 }

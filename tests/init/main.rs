@@ -27,6 +27,7 @@ mod start;
 mod support;
 mod terminal;
 mod termination_log;
+mod top;
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         ("start", start::tests()),
         ("terminal", terminal::tests()),
         ("termination_log", termination_log::tests()),
+        ("top", top::tests()),
     ];
     Harness::with_env().discover(harness::trials(modules)).main()
 }

@@ -14,10 +14,11 @@ use std::time::Duration;
 use crate::lines::Lines;
 
 pub(crate) use crate::common::harness::{helper, sexton};
+pub(crate) use crate::common::json::parsed;
 pub(crate) use crate::common::process::{
     Process, children_of, is_in_state, kill, process, processes, status_field,
 };
-pub(crate) use crate::common::protocol::{Condition, Escape, Role, Straggler, Zombies};
+pub(crate) use crate::common::protocol::{Condition, Escape, Load, Role, Straggler, Zombies};
 pub(crate) use crate::common::screen::Screen;
 pub(crate) use crate::common::signal::*;
 pub(crate) use crate::common::wait::{DEADLINE, wait_until};
