@@ -12,6 +12,7 @@ mod docker;
 mod examples;
 mod podman;
 mod support;
+mod top;
 mod worker;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         ("docker", docker::tests()),
         ("examples", examples::tests()),
         ("podman", podman::tests()),
+        ("top", top::tests()),
         ("worker", worker::tests()),
     ];
     Harness::with_env().discover(harness::trials(modules)).main()
