@@ -106,12 +106,13 @@ impl Facts<'_> {
     }
 }
 
-/// A program grows if at least two of it started between the looks, none ended, and others
-/// of it, which are still there, had started in as long a time before the first look: what
-/// starts a few processes once does not grow.
+/// A program grows if at least four of it started between the looks, none ended, and at least
+/// two more, which are still there, had started in as long a time before the first look.
+/// Where as many end as start, none ends beside four that start once in e⁴, some fifty, times;
+/// and what starts its processes once does not go on.
 fn growth(row: &Row, interval: Nanos, now: Nanos) -> Option<Finding<'_>> {
     let started = row.get(Count::Started);
-    let grows = started >= 2 && row.get(Count::Ended) == 0 && row.get(Count::StartedBefore) >= 1;
+    let grows = started >= 4 && row.get(Count::Ended) == 0 && row.get(Count::StartedBefore) >= 2;
     let per_minute = u64::from(started).saturating_mul(60 * SECOND).checked_div(interval)?;
     grows.then_some(Finding::Grows { row, per_minute, now })
 }
@@ -268,7 +269,7 @@ impl Display for Finding<'_> {
                     write!(f, ", none seen older than {}", Age(row.greatest_age))?;
                 }
                 let (before, alive) = (row.alive_before(), row.alive());
-                if before.abs_diff(alive) <= before / 4 {
+                if before.abs_diff(alive) <= (before / 4).max(1) {
                     f.write_str(". Their number is stable.")
                 } else {
                     write!(f, ". They were {before}, and are {alive}.")
@@ -308,16 +309,15 @@ mod tests {
     #[test]
     fn growth_is_what_goes_on() {
         let of = |first: &[Sample], second: &[Sample]| findings(&rows(first, second), None);
-        let grown = sleepers([985, 990, 995, 1005, 1010, 1015]);
-        let text =
-            "sleep grows: 90 more a minute, and none ends. There are 6, the oldest 3.5 s, children of PID 7.";
+        let grown = sleepers([985, 990, 995, 1003, 1006, 1010, 1015]);
+        let text = "sleep grows: 120 more a minute, and none ends. There are 7, the oldest 3.5 s, children of PID 7.";
         assert_eq!(of(&grown[..3], &grown), [(text.to_owned(), true)]);
-        // One that started is no growth.
-        assert_eq!(of(&grown[..5], &grown), []);
+        // Few that started are no growth.
+        assert_eq!(of(&grown[..4], &grown), []);
         // None had started just before.
         assert_eq!(of(&[], &grown[3..]), []);
-        let old = sleepers([500, 510, 1005, 1010, 1015]);
-        assert_eq!(of(&old[..2], &old), []);
+        let old = sleepers([500, 510, 990, 1003, 1006, 1010, 1015]);
+        assert_eq!(of(&old[..3], &old), []);
         // One ended.
         assert_eq!(of(&grown[..3], &grown[1..]), []);
     }
