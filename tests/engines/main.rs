@@ -13,6 +13,7 @@ mod examples;
 mod podman;
 mod probes;
 mod support;
+mod top;
 mod worker;
 
 use std::process::ExitCode;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         ("examples", examples::tests()),
         ("podman", podman::tests()),
         ("probes", probes::tests()),
+        ("top", top::tests()),
         ("worker", worker::tests()),
     ];
     Harness::with_env().discover(harness::trials(modules)).main()

@@ -19,6 +19,7 @@ use crate::common::harness::{Need, is_installed, is_root};
 use crate::common::process::process;
 
 pub(crate) use crate::common::harness::sexton;
+pub(crate) use crate::common::json::parsed;
 pub(crate) use crate::common::wait::{deadline, wait_until};
 
 /// What tests of Docker need.
