@@ -22,7 +22,7 @@ pub(crate) use crate::common::process::{
 pub(crate) use crate::common::protocol::{Condition, Escape, Load, Role, Straggler, Zombies};
 pub(crate) use crate::common::screen::Screen;
 pub(crate) use crate::common::signal::*;
-pub(crate) use crate::common::wait::{deadline, wait_until};
+pub(crate) use crate::common::wait::{deadline, repeat_until, wait_until};
 pub(crate) use crate::peer::Ask;
 
 pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
