@@ -11,7 +11,7 @@
 //! |---|---|
 //! | [`cli`] | the options, and what each name that sexton answers to changes |
 //! | [`supervise`] | the life of one command |
-//! | [`diagnose`] | zombies, orphans, the termination message |
+//! | [`diagnose`] | what uses the CPU and what piles up, zombies, orphans, the termination message |
 //! | [`install`] | copying this program somewhere |
 //! | [`log`] | what is printed, and that it never blocks |
 //! | [`units`] | numbers, times and sizes, read and printed |
@@ -33,14 +33,15 @@ use nix::unistd::getpid;
 
 use cli::compat::Profile;
 use cli::options::InfoPage;
-use cli::{Mode, OPTIONS_ENV};
-use diagnose::zombies;
+use cli::{Mode, OPTIONS_ENV, Settings};
+use diagnose::{Failure, top, zombies};
 use log::{Escaped, Level, Log, Reason};
 use supervise::forward::INIT;
 use supervise::spawn::Command;
 use sys::args::{Arguments, Environment};
 use sys::process::{EXIT_FAILED, OwnProcess, die_of, exit_at_request, has_rights_of_its_file};
 use sys::signal::{Signal, SignalSet, block_all_signals, ignore_sigchld, set_signal_mask};
+use units::Nanos;
 
 /// Runs sexton and returns its exit code.
 pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment) -> u8 {
@@ -74,7 +75,8 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
     let log = Log::new(settings.verbosity);
     let command = match settings.mode {
         Mode::Print(page) => return print(page, profile, &mask, &log),
-        Mode::Zombies(max) => return list_zombies(max, &mask, &log),
+        Mode::Zombies(max) => return list_zombies(max, &settings, &mask, &log),
+        Mode::Top(time) => return report_top(time, &settings, &mask, &log),
         Mode::Install(target) => return install_to(target, &mask, &log),
         Mode::Pause => None,
         Mode::Run => {
@@ -129,16 +131,29 @@ fn print(page: InfoPage, profile: &Profile, mask: &InheritedMask, log: &Log) -> 
 }
 
 #[inline(never)]
-fn list_zombies(max: u32, mask: &InheritedMask, log: &Log) -> u8 {
+fn list_zombies(max: u32, settings: &Settings, mask: &InheritedMask, log: &Log) -> u8 {
     take_signals_again(mask);
-    match zombies::list() {
+    match zombies::list(settings.verbosity > 0, settings.config.format) {
         Ok(count) => u8::from(count > max),
-        Err(zombies::Failure::Output(errno)) => report_unwritten(errno, log),
-        Err(failure) => {
-            log.fatal(format_args!("{failure}"));
-            EXIT_FAILED
-        }
+        Err(failure) => report_failure(failure, log),
     }
+}
+
+#[inline(never)]
+fn report_top(time: Nanos, settings: &Settings, mask: &InheritedMask, log: &Log) -> u8 {
+    take_signals_again(mask);
+    match top::run(time, settings.verbosity > 0, settings.config.format) {
+        Ok(fault) => u8::from(fault),
+        Err(failure) => report_failure(failure, log),
+    }
+}
+
+fn report_failure(failure: Failure, log: &Log) -> u8 {
+    if let Failure::Output(errno) = failure {
+        return report_unwritten(errno, log);
+    }
+    log.fatal(format_args!("{failure}"));
+    EXIT_FAILED
 }
 
 /// Reports why standard output was not written to. Where its reader has gone, `head` say, that

@@ -109,9 +109,66 @@ impl Log {
 }
 
 /// Writes a whole line to standard output, and waits if need be. Only what was asked for
-/// with `-h`, `-V`, `-l` and `-z` goes there.
+/// with `-h`, `-V`, `-l`, `-z` and `--top` goes there.
 pub fn print_line(line: Arguments) -> Result<(), Errno> {
     write_to_stdout(Line::of(line).as_bytes())
+}
+
+/// Output of any length, for what is no list of lines.
+pub struct Output {
+    bytes: [u8; Self::SIZE],
+    length: usize,
+    write: fn(&[u8]) -> Result<(), Errno>,
+    written: Result<(), Errno>,
+}
+
+impl Output {
+    /// `PIPE_BUF`, more than which no write to a pipe may be.
+    const SIZE: usize = 4096;
+
+    /// Prints on standard output all that `f` writes, and the end of the line.
+    pub fn print(f: impl FnOnce(&mut dyn Write)) -> Result<(), Errno> {
+        Self::write_by(write_to_stdout, f)
+    }
+
+    /// The same on standard error, up to where that would block.
+    pub fn log(f: impl FnOnce(&mut dyn Write)) {
+        let write = |bytes: &[u8]| match write_unless_it_blocks(bytes, Timeout::None) {
+            Written::Whole => Ok(()),
+            Written::Part | Written::Nothing => Err(Errno::EAGAIN),
+        };
+        let _ = Self::write_by(write, f);
+    }
+
+    fn write_by(write: fn(&[u8]) -> Result<(), Errno>, f: impl FnOnce(&mut dyn Write)) -> Result<(), Errno> {
+        let mut output = Self { bytes: [0; Self::SIZE], length: 0, write, written: Ok(()) };
+        f(&mut output);
+        let _ = output.write_char('\n');
+        output.flush();
+        output.written
+    }
+
+    fn flush(&mut self) {
+        if self.written.is_ok() {
+            self.written = (self.write)(self.bytes.get(..self.length).unwrap_or_default());
+        }
+        self.length = 0;
+    }
+}
+
+impl Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if self.length == Self::SIZE {
+                self.flush();
+            }
+            if let Some(place) = self.bytes.get_mut(self.length) {
+                *place = byte;
+                self.length += 1;
+            }
+        }
+        self.written.map_err(|_| fmt::Error)
+    }
 }
 
 /// A line of text, composed in place. What does not fit is cut off.
@@ -126,8 +183,7 @@ impl Line {
 
     /// The text, and the end of the line.
     pub fn of(text: Arguments) -> Self {
-        let mut line = Self { bytes: [0; Self::SIZE], length: 0 };
-        let _ = line.write_fmt(text);
+        let mut line = Self::without_end(text);
         if let Some(end) = line.bytes.get_mut(line.length) {
             *end = b'\n';
             line.length += 1;
@@ -135,9 +191,21 @@ impl Line {
         line
     }
 
+    /// The text alone.
+    pub fn without_end(text: Arguments) -> Self {
+        let mut line = Self { bytes: [0; Self::SIZE], length: 0 };
+        let _ = line.write_fmt(text);
+        line
+    }
+
     /// All of it.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// All of it, as text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

@@ -94,6 +94,83 @@ impl Display for Mebibytes {
     }
 }
 
+/// A number of hundredths, as a decimal one.
+pub struct Fraction(pub u64);
+
+impl Fraction {
+    /// So many of these units, rounded.
+    pub fn of(value: u64, unit: u64) -> Self {
+        let (Some(whole), Some(rest)) = (value.checked_div(unit), value.checked_rem(unit)) else {
+            return Self(0);
+        };
+        // Of a unit that is too large for this, there are no hundredths.
+        let hundredths = rest.saturating_mul(100).saturating_add(unit / 2).checked_div(unit).unwrap_or(0);
+        Self(whole.saturating_mul(100).saturating_add(hundredths))
+    }
+}
+
+impl Fraction {
+    /// A time, in seconds.
+    pub fn seconds(time: Nanos) -> Self {
+        Self::of(time, SECOND)
+    }
+}
+
+impl Display for Fraction {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let width = f.width().unwrap_or(0).saturating_sub(".00".len());
+        write!(f, "{:>width$}.{:02}", self.0 / 100, self.0 % 100)
+    }
+}
+
+/// A number of things, and what one is called.
+pub struct Plural(pub u64, pub &'static str);
+
+impl Display for Plural {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let Self(number, name) = self;
+        let s = if *number == 1 {
+            ""
+        } else if name.ends_with("ss") {
+            "es"
+        } else {
+            "s"
+        };
+        write!(f, "{number} {name}{s}")
+    }
+}
+
+/// An age, in the largest unit of which there is at least one and a half.
+pub struct Age(pub Nanos);
+
+impl Display for Age {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let seconds = self.0 / SECOND;
+        match seconds {
+            0..90 => write!(f, "{}.{} s", seconds, self.0 % SECOND / (SECOND / 10)),
+            90..5400 => write!(f, "{} min", (seconds + 30) / 60),
+            5400..129_600 => write!(f, "{} h", (seconds + 1800) / 3600),
+            _ => write!(f, "{} d", seconds / 86_400),
+        }
+    }
+}
+
+/// A size in KiB, in the unit that keeps it short.
+pub struct Size(pub u64);
+
+impl Display for Size {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        match self.0 {
+            kib @ 0..10_240 => write!(f, "{kib} KiB"),
+            kib @ 10_240..10_485_760 => write!(f, "{} MiB", kib / 1024),
+            kib => {
+                let tenths = (kib / 1024).saturating_mul(10) / 1024;
+                write!(f, "{}.{} GiB", tenths / 10, tenths % 10)
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +256,36 @@ mod tests {
             assert_eq!(Seconds(nanoseconds).to_string(), text);
         }
         assert_eq!(Mebibytes(422 * 1024 + 60).to_string(), "422.1 MiB");
+    }
+
+    #[test]
+    fn fractions_counts_ages_and_sizes() {
+        assert_eq!(Fraction(452).to_string(), "4.52");
+        assert_eq!(format!("[{:>6}]", Fraction(7)), "[  0.07]");
+        assert_eq!(Fraction::of(1_996_000_000, SECOND).to_string(), "2.00");
+        assert_eq!(Fraction::of(1, 0).to_string(), "0.00");
+        assert_eq!(Plural(1, "process").to_string(), "1 process");
+        assert_eq!(Plural(2, "process").to_string(), "2 processes");
+        assert_eq!(Plural(0, "fork").to_string(), "0 forks");
+        for (seconds, text) in [
+            (3, "3.0 s"),
+            (89, "89.0 s"),
+            (90, "2 min"),
+            (3600, "60 min"),
+            (10_800, "3 h"),
+            (864_000, "10 d"),
+        ] {
+            assert_eq!(Age(seconds * SECOND).to_string(), text);
+        }
+        for (kib, text) in [
+            (0, "0 KiB"),
+            (10_239, "10239 KiB"),
+            (317_440, "310 MiB"),
+            (16_777_216, "16.0 GiB"),
+            (u64::MAX, "17592186044415.9 GiB"),
+        ] {
+            assert_eq!(Size(kib).to_string(), text);
+        }
     }
 
     #[test]

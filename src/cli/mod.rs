@@ -17,6 +17,7 @@ use crate::log::{Escaped, print_line};
 use crate::supervise::config::Config;
 use crate::sys::args::Arguments;
 use crate::sys::output::write_to_stdout;
+use crate::units::Nanos;
 use compat::Profile;
 use options::{InfoPage, print_help};
 use parse::{NextWord, ParseEnd, Parser};
@@ -49,6 +50,8 @@ pub enum Mode<'a> {
     Install(&'a [u8]),
     /// `-z`: list the zombies, and fail if there are more than this.
     Zombies(u32),
+    /// `--top`: look at all processes twice, so long apart.
+    Top(Nanos),
     /// `-h`, `-V`, `-l`: print a page. No option behind it is read.
     Print(InfoPage),
 }
@@ -61,6 +64,7 @@ impl Mode<'_> {
             Self::Pause => Some("--pause"),
             Self::Install(_) => Some("--install"),
             Self::Zombies(_) => Some("--zombies"),
+            Self::Top(_) => Some("--top"),
         }
     }
 }

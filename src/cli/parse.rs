@@ -4,9 +4,10 @@
 
 use super::options::{Arity, Opt, OptionId, find_long, find_short, nearest};
 use super::{Fault, Mode, Settings, Spelled, UsageError};
+use crate::diagnose::Format;
 use crate::supervise::shutdown::Timeout;
 use crate::sys::signal::Signal;
-use crate::units::{parse_duration, parse_u32, split_once};
+use crate::units::{Nanos, SECOND, parse_duration, parse_u32, split_once};
 
 /// The next word, if there is one.
 pub(super) type NextWord<'a, 'w> = &'w mut dyn FnMut() -> Option<&'a [u8]>;
@@ -24,6 +25,9 @@ pub(super) enum ParseEnd {
 
 /// Where Kubernetes looks for a container's termination message by default.
 const TERMINATION_LOG: &[u8] = b"/dev/termination-log";
+
+/// The time between the looks of `--top` by default.
+const TOP_TIME: Nanos = 2 * SECOND;
 
 pub(super) struct Parser<'a, 'w> {
     pub(super) settings: &'w mut Settings<'a>,
@@ -128,6 +132,14 @@ impl<'a> Parser<'a, '_> {
             OptionId::Zombies => {
                 let max = if given.is_none() { Some(0) } else { parse_u32(value) };
                 *mode = Mode::Zombies(max.ok_or(("count", "a whole number"))?);
+            }
+            OptionId::Top => *mode = Mode::Top(if given.is_none() { TOP_TIME } else { duration()? }),
+            OptionId::Format => {
+                config.format = match value {
+                    b"text" => Format::Text,
+                    b"json" => Format::Json,
+                    _ => return Err(("format", "text or json")),
+                }
             }
             OptionId::TerminationLog => match value {
                 [] if given.is_none() => config.termination_message = Some(TERMINATION_LOG),
@@ -280,6 +292,16 @@ mod tests {
         for (words, max) in [(&["-z"][..], 0), (&["--zombies"], 0), (&["-z=3"], 3), (&["--zombies=3"], 3)] {
             assert_eq!(accepted(words).0.mode, Mode::Zombies(max));
         }
+        for (words, time) in [(&["--top"][..], 2_000), (&["--top=0.5"], 500), (&["--top=1m", "-v"], 60_000)] {
+            assert_eq!(accepted(words).0.mode, Mode::Top(time * 1_000_000));
+        }
+        for (words, format) in [
+            (&["-z"][..], Format::Text),
+            (&["-z", "--format", "json"], Format::Json),
+            (&["--format=json", "-R", "--format=text"], Format::Text),
+        ] {
+            assert_eq!(accepted(words).0.config.format, format);
+        }
         for words in [&["--install", "/x", "-v"][..], &["--install=/x"]] {
             assert_eq!(accepted(words).0.mode, Mode::Install(b"/x"));
         }
@@ -335,6 +357,9 @@ mod tests {
             (&["--termination-log=", "x"], "--termination-log: invalid path '' (it must be absolute)"),
             (&["-z=many"], "-z: invalid count 'many' (a whole number)"),
             (&["--zombies="], "--zombies: invalid count '' (a whole number)"),
+            (&["--top=soon"], &format!("--top: invalid duration 'soon' {TIMES}")),
+            (&["--format=xml"], "--format: invalid format 'xml' (text or json)"),
+            (&["--format"], "--format needs a value: FORMAT"),
             (&["-r", "TERM", "x"], "-r: invalid rewrite 'TERM' (expected FROM:TO)"),
             (&["-r", "TERM:", "x"], "-r: invalid rewrite 'TERM:' (TO is neither a signal nor 0)"),
             (&["-r", "0:TERM", "x"], "-r: invalid rewrite '0:TERM' (FROM is not a signal)"),

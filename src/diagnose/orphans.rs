@@ -2,14 +2,17 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::{self, Display, Formatter, Write};
 
 use nix::unistd::Pid;
 
+use super::Format;
+use super::cgroup::{Cgroup, Figures, Totals};
+use super::json::{Json, Text};
 use super::procfs::{Process, ProgramName, Stat};
-use crate::log::{Column, Escaped, Log};
+use crate::log::{Column, Escaped, Log, Output};
 use crate::sys::wait::{Usage, WaitStatus};
-use crate::units::{Mebibytes, Seconds};
+use crate::units::{Fraction, Mebibytes, Seconds};
 
 /// A child that was reaped and was not the command.
 pub struct Orphan {
@@ -56,6 +59,16 @@ impl Entry {
         self.usage.cpu = self.usage.cpu.saturating_add(other.usage.cpu);
         self.usage.max_rss = self.usage.max_rss.max(other.usage.max_rss);
     }
+
+    fn write_json(&self, key: &str, name: &[u8], json: &mut Json) {
+        json.begin_object(key);
+        json.member("program", &Text(name));
+        json.member("count", &self.count);
+        json.member("killed", &self.killed);
+        json.member("cpu_seconds", &Fraction::seconds(self.usage.cpu));
+        json.member("max_rss_kib", &self.usage.max_rss);
+        json.end();
+    }
 }
 
 impl Default for Report {
@@ -78,25 +91,53 @@ impl Report {
         entry.add(&Entry { name, count: 1, killed, usage: orphan.usage });
     }
 
-    /// Prints the table, sorted by falling count, and empties it.
-    pub fn print(&mut self, log: &Log) {
+    /// Prints the table, sorted by falling count, and what the cgroup has used; empties the table.
+    pub fn print(&mut self, format: Format, log: &Log) {
         let mut total = Entry::default();
         for entry in self.entries.iter().chain([&self.others]) {
             total.add(entry);
         }
+        let cgroup = Cgroup::own(&mut [0; _]).figures();
+        match format {
+            Format::Text => self.print_text(&total, &cgroup, log),
+            Format::Json => Output::log(|to| self.write_json(&total, &cgroup, to)),
+        }
+    }
+
+    fn print_text(&mut self, total: &Entry, cgroup: &Figures, log: &Log) {
+        let row = |name: &[u8], entry: &Entry| log.print(format_args!("{}", Row { name, entry }));
         if total.count == 0 {
             log.print(format_args!("no orphans"));
-            return;
+        } else {
+            log.print(format_args!("{HEADING}"));
+            while let Some(entry) = self.most() {
+                row(entry.name.as_bytes(), &entry);
+            }
+            if self.others.count > 0 {
+                row(OTHERS, &self.others);
+            }
+            row(b"total", total);
         }
-        let row = |name: &[u8], entry: &Entry| log.print(format_args!("{}", Row { name, entry }));
-        log.print(format_args!("{HEADING}"));
+        if !cgroup.is_empty() {
+            log.print(format_args!("cgroup: {}", Totals(cgroup)));
+        }
+    }
+
+    fn write_json(&mut self, total: &Entry, cgroup: &Figures, to: &mut dyn Write) {
+        let mut json = Json::object(to);
+        json.begin_array("orphans");
         while let Some(entry) = self.most() {
-            row(entry.name.as_bytes(), &entry);
+            entry.write_json("", entry.name.as_bytes(), &mut json);
         }
         if self.others.count > 0 {
-            row(b"(others)", &self.others);
+            self.others.write_json("", OTHERS, &mut json);
         }
-        row(b"total", &total);
+        json.end_array();
+        total.write_json("total", b"total", &mut json);
+        json.begin_object("cgroup");
+        cgroup.write_json(&mut json);
+        json.end();
+        json.end();
     }
 
     /// Takes the entry with the highest count; of several, the first.
@@ -110,6 +151,9 @@ impl Report {
         most.map(std::mem::take)
     }
 }
+
+/// What those are called for which there is no room.
+const OTHERS: &[u8] = b"(others)";
 
 const HEADING: &str = "orphans reaped       count   killed           cpu       max rss";
 

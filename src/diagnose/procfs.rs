@@ -84,7 +84,7 @@ impl Stat {
 
     /// The second field is the name in parentheses, which may hold parentheses and spaces,
     /// too: the others count from the last one.
-    fn parse(stat: &[u8]) -> Option<Self> {
+    pub(super) fn parse(stat: &[u8]) -> Option<Self> {
         let open = stat.iter().position(|byte| *byte == b'(')?;
         let close = stat.iter().rposition(|byte| *byte == b')')?;
         let mut fields = stat.get(close..)?.split(|byte| *byte == b' ');
@@ -124,7 +124,7 @@ impl Stat {
 
 /// The name of a program as the kernel keeps it: 15 bytes, which may hold anything but a
 /// zero. (Kernel threads have longer ones, which are cut.)
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub struct ProgramName([u8; 16]);
 
 impl ProgramName {
@@ -142,6 +142,13 @@ impl ProgramName {
         split_once(&self.0, 0).0
     }
 }
+
+impl Display for ProgramName {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        Escaped(self.as_bytes()).fmt(f)
+    }
+}
+
 /// What the kernel's `sched.h` calls this flag of a task.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
@@ -152,7 +159,7 @@ pub struct Process(pub Pid, pub Option<Stat>);
 impl Display for Process {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match &self.1 {
-            Some(stat) => write!(f, "{} ({})", self.0, Escaped(stat.name.as_bytes())),
+            Some(stat) => write!(f, "{} ({})", self.0, stat.name),
             None => write!(f, "{}", self.0),
         }
     }
@@ -279,6 +286,15 @@ mod tests {
     }
 
     #[test]
+    fn names_are_kept_as_the_kernel_keeps_them() {
+        for name in ["", "sh", "a b\n)", "123456789012345"] {
+            assert_eq!(ProgramName::new(name.as_bytes()).as_bytes(), name.as_bytes());
+        }
+        assert_eq!(ProgramName::new(b"1234567890123456").as_bytes(), b"123456789012345");
+        assert_eq!(ProgramName::new(b"\xff\n").to_string(), r"\xff\x0a");
+    }
+
+    #[test]
     fn our_own_stat() {
         let stat = Stat::read(Pid::this()).unwrap();
         assert!(stat.threads >= 1 && stat.age() < 600_000_000_000);
@@ -326,7 +342,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
-            let _ = Stat::parse(&bytes);
+            let _ = (Stat::parse(&bytes), ProgramName::new(&bytes).to_string());
         }
     }
 }

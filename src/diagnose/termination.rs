@@ -11,28 +11,34 @@ use nix::sys::stat::{FileStat, SFlag, fstat, lstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, SYSFS_MAGIC, fstatfs};
 use nix::unistd::{Pid, write};
 
+use super::cgroup::{Cgroup, Figures, LimitsReached};
 use crate::log::{Escaped, Line, Log, Reason};
-use crate::sys::fd::{open, read_prefix};
+use crate::sys::fd::open;
 use crate::sys::path::LongPath;
 use crate::sys::signal::Signal;
 use crate::sys::wait::WaitStatus;
-use crate::units::{Nanos, Seconds, parse_u64, split_once, value_of};
+use crate::units::{Nanos, Seconds};
 
-/// The file, and the count of out-of-memory kills at the start.
+/// The file, and what the cgroup had counted at the start.
 pub struct TerminationMessage<'a> {
     path: &'a [u8],
-    oom_kills_before: u64,
+    before: Figures,
 }
 
 impl<'a> TerminationMessage<'a> {
     /// A message for the file at this absolute path.
+    ///
+    /// Not inlined, as neither is the next: the buffers would be in a frame that stays for as
+    /// long as the command runs.
+    #[inline(never)]
     pub fn new(path: &'a [u8]) -> Self {
-        Self { path, oom_kills_before: oom_kills().unwrap_or(0) }
+        Self { path, before: Cgroup::own(&mut [0; _]).counters() }
     }
 
-    /// How many processes of the cgroup the kernel has killed because memory ran out.
-    pub fn oom_kills(&self) -> u64 {
-        oom_kills().unwrap_or(0).saturating_sub(self.oom_kills_before)
+    /// What the cgroup has used, and which of its limits were reached.
+    #[inline(never)]
+    pub fn figures(&self) -> Figures {
+        Cgroup::own(&mut [0; _]).figures().since(&self.before)
     }
 
     /// Writes the message, unless something is in the file already: the command's own
@@ -132,8 +138,8 @@ pub struct Ending<'a> {
     pub timed_out_after: Option<Nanos>,
     /// The last signal that it was sent, and how long before that.
     pub signal: Option<(Signal, Nanos)>,
-    /// How many processes were killed because memory ran out.
-    pub oom_kills: u64,
+    /// What the cgroup used, where that is to be reported.
+    pub figures: Figures,
 }
 
 impl Display for Ending<'_> {
@@ -147,61 +153,13 @@ impl Display for Ending<'_> {
         if let Some((signal, ago)) = self.signal {
             write!(f, " {} after {signal}", Seconds(ago))?;
         }
-        match self.oom_kills {
-            0 => Ok(()),
-            1 => f.write_str("; 1 OOM kill in its cgroup since start"),
-            kills => write!(f, "; {kills} OOM kills in its cgroup since start"),
-        }
+        write!(f, "{}", LimitsReached(&self.figures))
     }
-}
-
-/// The kernel's count of processes of our cgroup, and those below it, that were killed
-/// because memory ran out (`cgroups(7)`: `memory.events`; before version 2
-/// `memory.oom_control`). None where the kernel does not report it.
-fn oom_kills() -> Option<u64> {
-    let mut own = [0; 4096];
-    let own = read_prefix(c"/proc/self/cgroup", &mut own).unwrap_or_default();
-    let (version_2, version_1) = cgroup_paths(own);
-    // A container sees its own cgroup as the root; elsewhere it has a path.
-    read_oom_kills(&[V2, version_2, V2_FILE])
-        .or_else(|| read_oom_kills(&[V2, V2_FILE]))
-        .or_else(|| read_oom_kills(&[V1, version_1, V1_FILE]))
-        .or_else(|| read_oom_kills(&[V1, V1_FILE]))
-}
-
-const V2: &[u8] = b"/sys/fs/cgroup";
-const V2_FILE: &[u8] = b"/memory.events";
-const V1: &[u8] = b"/sys/fs/cgroup/memory";
-const V1_FILE: &[u8] = b"/memory.oom_control";
-
-fn read_oom_kills(path: &[&[u8]]) -> Option<u64> {
-    let mut place = LongPath::default();
-    let mut events = [0; 512];
-    parse_oom_kills(read_prefix(place.join(path)?, &mut events)?)
-}
-
-/// The paths of our cgroup in the hierarchies of version 2 and of version 1's memory
-/// controller, from `/proc/self/cgroup`: lines of `ID:CONTROLLERS:PATH`.
-fn cgroup_paths(lines: &[u8]) -> (&[u8], &[u8]) {
-    let mut paths: (&[u8], &[u8]) = (b"", b"");
-    for line in lines.split(|byte| *byte == b'\n') {
-        let (id, Some(rest)) = split_once(line, b':') else { continue };
-        let (controllers, Some(path)) = split_once(rest, b':') else { continue };
-        if id == b"0" && controllers.is_empty() {
-            paths.0 = path;
-        } else if controllers.split(|byte| *byte == b',').any(|controller| controller == b"memory") {
-            paths.1 = path;
-        }
-    }
-    paths
-}
-
-fn parse_oom_kills(events: &[u8]) -> Option<u64> {
-    parse_u64(value_of(events, b"oom_kill ")?)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::cgroup::Figure;
     use super::*;
 
     fn ending(status: i32, signal: Option<(Signal, Nanos)>, oom_kills: u64) -> String {
@@ -220,7 +178,7 @@ mod tests {
             status: WaitStatus::from_raw(status),
             timed_out_after,
             signal,
-            oom_kills,
+            figures: Figures::example(&[(Figure::OomKills, oom_kills)]),
         }
         .to_string()
     }
@@ -244,16 +202,5 @@ mod tests {
             ending_after(Some(5_000_000_000), 9, Some((Signal::TERM, 2_000_000_000)), 0),
             "celery (pid 7) timed out after 5.0 s and was killed by SIGKILL 2.0 s after SIGTERM"
         );
-    }
-
-    #[test]
-    fn the_kernels_files() {
-        assert_eq!(parse_oom_kills(b"low 0\nhigh 0\nmax 4\noom 1\noom_kill 3\n"), Some(3));
-        assert_eq!(parse_oom_kills(b"oom_kill_disable 0\nunder_oom 0\noom_kill 1\n"), Some(1));
-        assert_eq!(parse_oom_kills(b"oom_kill_disable 0\nunder_oom 0\n"), None);
-        assert_eq!(parse_oom_kills(b"oom_kill x\n"), None);
-        let lines = b"5:cpu,memory:/docker/a:b\n4:pids:/x\n0::/kubepods/y\n";
-        assert_eq!(cgroup_paths(lines), (&b"/kubepods/y"[..], &b"/docker/a:b"[..]));
-        assert_eq!(cgroup_paths(b""), (&b""[..], &b""[..]));
     }
 }

@@ -5,46 +5,25 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::{self, Display, Formatter, Write};
 
 use nix::errno::Errno;
-use nix::unistd::{Pid, getpid};
+use nix::unistd::Pid;
 
-use super::procfs::{
-    Process, Stat, for_each_process, is_mounted, is_nested_init, shows_own_namespace, tracer,
-};
-use crate::log::{Reason, print_line};
-use crate::sys::time::sleep_ms;
-use crate::units::Seconds;
+use super::json::{Json, Text};
+use super::procfs::{Process, ProgramName, Stat, for_each_process, is_nested_init, tracer};
+use super::sort::sort;
+use super::{Failure, Format, HIDDEN, check_proc, is_init_hidden};
+use crate::log::{Output, print_line};
+use crate::sys::memory::MappedVec;
+use crate::sys::time::{sleep_ms, time_since_boot};
+use crate::units::{Fraction, Nanos, Plural, Seconds};
 
 /// PID 1.
 const INIT: Pid = Pid::from_raw(1);
 
-/// Why there is no answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// There is no /proc, or nothing in it.
-    NoProc,
-    /// /proc is another PID namespace's.
-    OtherNamespace,
-    /// The answer cannot be written.
-    Output(Errno),
-}
-
-impl Display for Failure {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        match self {
-            Self::NoProc => f.write_str("/proc is not mounted: cannot list processes"),
-            Self::OtherNamespace => f.write_str(
-                "/proc belongs to another PID namespace: mount this one's (mount -t proc proc /proc)",
-            ),
-            Self::Output(errno) => write!(f, "standard output: {}", Reason(*errno)),
-        }
-    }
-}
-
 /// Which process holds a zombie, and what can be done.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Verdict {
     /// It was gone at the second look.
     BeingReaped,
@@ -98,6 +77,20 @@ impl Verdict {
     fn is_fault(self) -> bool {
         !matches!(self, Self::BeingReaped | Self::ThreadsRunning)
     }
+
+    /// What it is called in JSON.
+    fn key(self) -> &'static str {
+        match self {
+            Self::BeingReaped => "being-reaped",
+            Self::ThreadsRunning => "threads-running",
+            Self::Traced(_) => "traced",
+            Self::ParentOutside => "parent-outside",
+            Self::InitDoesNotReap => "init-does-not-reap",
+            Self::NestedInitDoesNotReap => "nested-init-does-not-reap",
+            Self::ParentStopped => "parent-stopped",
+            Self::ParentDoesNotWait => "parent-does-not-wait",
+        }
+    }
 }
 
 /// A verdict in words.
@@ -119,10 +112,7 @@ impl Display for Explanation {
             Verdict::ParentOutside => f.write_str(
                 "held by a process outside of this PID namespace (docker exec, kubectl exec): no init can reap it",
             ),
-            Verdict::InitDoesNotReap => write!(
-                f,
-                "PID {holder} does not reap: {RUN_UNDER_INIT}"
-            ),
+            Verdict::InitDoesNotReap => write!(f, "PID {holder} does not reap: {RUN_UNDER_INIT}"),
             Verdict::NestedInitDoesNotReap => {
                 write!(f, "held by {holder}, PID 1 of a container, which does not reap: {RUN_UNDER_INIT}")
             }
@@ -140,6 +130,205 @@ impl Display for Explanation {
 /// What to do about a PID 1 that is no init.
 const RUN_UNDER_INIT: &str = "run it under an init (docker run --init, or ENTRYPOINT [\"/sexton\", \"--\"])";
 
+/// What looks like a zombie, and why it is there.
+#[derive(Clone, Copy)]
+struct Zombie {
+    pid: Pid,
+    name: ProgramName,
+    parent: Pid,
+    started: Nanos,
+    threads: u32,
+    verdict: Verdict,
+}
+
+impl Zombie {
+    /// Those of one group stand together, the oldest first.
+    fn is_before(&self, other: &Self) -> bool {
+        let key = |zombie: &Self| (zombie.parent, zombie.name, zombie.verdict, zombie.started, zombie.pid);
+        key(self) < key(other)
+    }
+
+    fn is_in_group_of(&self, other: &Self) -> bool {
+        (self.parent, self.name, self.verdict) == (other.parent, other.name, other.verdict)
+    }
+}
+
+/// A parent, as it was observed.
+#[derive(Clone, Copy)]
+struct Parent {
+    pid: Pid,
+    /// Its state, where it could be read.
+    state: Option<u8>,
+    is_nested_init: bool,
+}
+
+impl Parent {
+    fn observe(pid: Pid) -> Self {
+        let state = Stat::read(pid).map(|stat| stat.state);
+        Self { pid, state, is_nested_init: is_nested_init(pid) }
+    }
+}
+
+/// Zombies, by program, parent and verdict.
+#[derive(Default)]
+pub struct Zombies {
+    found: MappedVec<Zombie>,
+    /// The parent that was looked at last: that of many zombies is one.
+    last_parent: Option<Parent>,
+}
+
+impl Zombies {
+    /// Notes a zombie, which has not been judged yet.
+    pub fn note(
+        &mut self,
+        pid: Pid,
+        parent: Pid,
+        name: ProgramName,
+        started: Nanos,
+        threads: u32,
+    ) -> Result<(), Errno> {
+        self.found.push(Zombie { pid, name, parent, started, threads, verdict: Verdict::BeingReaped })
+    }
+
+    /// Looks at each once more, and judges it. Puts those of one group together.
+    pub fn judge(&mut self) {
+        let Self { found, last_parent } = self;
+        for zombie in found.iter_mut() {
+            zombie.judge(last_parent);
+        }
+        sort(found, Zombie::is_before);
+    }
+
+    /// How many are a fault.
+    pub fn count(&self) -> u32 {
+        let faults = self.found.iter().filter(|zombie| zombie.verdict.is_fault());
+        faults.fold(0, |count, _| count.saturating_add(1))
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &[Zombie]> {
+        let mut rest: &[Zombie] = &self.found;
+        std::iter::from_fn(move || {
+            let first = rest.first()?;
+            let length = rest.iter().take_while(|zombie| zombie.is_in_group_of(first)).count();
+            let (group, others) = rest.split_at_checked(length)?;
+            rest = others;
+            Some(group)
+        })
+    }
+
+    /// Prints a line for each group, or for each zombie.
+    pub fn print(&self, each: bool) -> Result<(), Errno> {
+        if each {
+            return self.found.chunks(1).try_for_each(print_group);
+        }
+        self.groups().try_for_each(print_group)
+    }
+
+    /// Writes them as the elements of a JSON array; at most three PIDs of a group, or each.
+    pub fn write_json(&self, each: bool, json: &mut Json) {
+        self.groups().for_each(|group| write_group(group, each, json));
+    }
+}
+
+impl Zombie {
+    fn judge(&mut self, last_parent: &mut Option<Parent>) {
+        let now = self.look_again();
+        // The parent may have exited meanwhile, and left it to another one.
+        self.parent = now.map_or(self.parent, |now| now.parent);
+        let parent = match *last_parent {
+            Some(last) if last.pid == self.parent => last,
+            _ => Parent::observe(self.parent),
+        };
+        *last_parent = Some(parent);
+        self.verdict = Observation {
+            threads: self.threads,
+            gone: now.is_none(),
+            tracer: tracer(self.pid),
+            parent: parent.pid,
+            parent_state: parent.state,
+            parent_is_nested_init: parent.is_nested_init,
+        }
+        .verdict();
+    }
+
+    /// The same process once more, unless its PID is another process's by now.
+    fn look_again(&self) -> Option<Stat> {
+        Stat::read(self.pid).filter(|stat| stat.started == self.started)
+    }
+}
+
+/// Calls `f` with the parent of a group, the process that holds it, and the verdict in
+/// words.
+fn with_explanation<T>(zombie: &Zombie, f: impl FnOnce(Process, Explanation) -> T) -> T {
+    let parent = Process(zombie.parent, Stat::read(zombie.parent));
+    let holder = match zombie.verdict {
+        Verdict::Traced(tracer) => Process(tracer, Stat::read(tracer)),
+        _ => parent,
+    };
+    f(parent, Explanation { verdict: zombie.verdict, holder })
+}
+
+/// How many PIDs of a group are shown.
+const SHOWN: usize = 3;
+
+fn print_group(group: &[Zombie]) -> Result<(), Errno> {
+    let Some(oldest) = group.first() else { return Ok(()) };
+    let age = Seconds(time_since_boot().saturating_sub(oldest.started));
+    let name = oldest.name;
+    with_explanation(oldest, |parent, verdict| match group {
+        [zombie] => print_line(format_args!(
+            "{} ({name}), started {age} ago, child of {parent}: {verdict}",
+            zombie.pid
+        )),
+        _ => print_line(format_args!(
+            "{} {name} ({}), the oldest started {age} ago, children of {parent}: {verdict}",
+            group.len(),
+            Pids(group)
+        )),
+    })
+}
+
+/// Some PIDs of a group.
+struct Pids<'a>(&'a [Zombie]);
+
+impl Display for Pids<'_> {
+    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
+        let mut separator = "PIDs ";
+        for zombie in self.0.iter().take(SHOWN) {
+            write!(f, "{separator}{}", zombie.pid)?;
+            separator = ", ";
+        }
+        if self.0.len() > SHOWN { f.write_str(", ...") } else { Ok(()) }
+    }
+}
+
+fn write_group(group: &[Zombie], each: bool, json: &mut Json) {
+    let Some(oldest) = group.first() else { return };
+    with_explanation(oldest, |parent, Explanation { verdict, holder }| {
+        json.begin_object("");
+        json.member("program", &Text(oldest.name.as_bytes()));
+        json.member("count", &group.len());
+        json.member("oldest_seconds", &Fraction::seconds(time_since_boot().saturating_sub(oldest.started)));
+        write_process("parent", &parent, json);
+        json.member("verdict", &Text(verdict.key().as_bytes()));
+        write_process("holder", &holder, json);
+        json.member("fault", &verdict.is_fault());
+        json.begin_array("pids");
+        for zombie in group.iter().take(if each { usize::MAX } else { SHOWN }) {
+            json.member("", &zombie.pid);
+        }
+        json.end_array();
+        json.end();
+    });
+}
+
+fn write_process(key: &str, process: &Process, json: &mut Json) {
+    json.begin_object(key);
+    json.member("pid", &process.0);
+    json.member("program", &Text(process.1.map(|stat| stat.name).unwrap_or_default().as_bytes()));
+    json.end();
+}
+
 /// How long a parent may take before it counts as one that does not reap. The second is the
 /// limit for all zombies together: where many wait, there is no doubt.
 const REAP_TIMEOUT_MS: u16 = 100;
@@ -147,87 +336,69 @@ const REAP_TIMEOUT_IN_ALL_MS: u16 = 300;
 /// The time between two looks.
 const STEP_MS: u16 = 5;
 
-/// Prints the zombies of this PID namespace, which process holds each, and how many there
-/// are; returns how many.
-pub fn list() -> Result<u32, Failure> {
-    if !shows_own_namespace(getpid()) {
-        return Err(if is_mounted() { Failure::OtherNamespace } else { Failure::NoProc });
-    }
-    let (mut zombies, mut processes): (u32, u32) = (0, 0);
-    let mut time_left = REAP_TIMEOUT_IN_ALL_MS;
-    let mut output = Ok(());
+/// Prints the zombies of this PID namespace, which process holds them, and how many there
+/// are; returns how many. Prints each by itself, if asked for.
+pub fn list(each: bool, format: Format) -> Result<u32, Failure> {
+    check_proc()?;
+    let (mut zombies, mut processes): (Zombies, u32) = (Zombies::default(), 0);
+    let mut noted = Ok(());
     for_each_process(&mut |process| {
         processes = processes.saturating_add(1);
-        if output.is_err() {
-            return;
-        }
-        let Some(zombie) = Stat::read(process).filter(|stat| stat.state == b'Z') else { return };
-        wait_for_reaping(process, &zombie, &mut time_left);
-        match report_zombie(process, &zombie) {
-            Ok(true) => zombies = zombies.saturating_add(1),
-            Ok(false) => {}
-            Err(errno) => output = Err(errno),
+        if let Some(stat) = Stat::read(process).filter(|stat| stat.state == b'Z') {
+            noted = noted
+                .and_then(|()| zombies.note(process, stat.parent, stat.name, stat.started, stat.threads));
         }
     })
     .map_err(|_| Failure::NoProc)?;
-    output.and_then(|()| print_summary(zombies, processes)).map_err(Failure::Output)?;
-    Ok(zombies)
+    noted.map_err(Failure::Memory)?;
+    wait_for_reaping(&zombies.found);
+    zombies.judge();
+    let printed = match format {
+        Format::Text => zombies.print(each).and_then(|()| print_summary(zombies.count(), processes)),
+        Format::Json => Output::print(|to| write_json(&zombies, processes, each, to)),
+    };
+    printed.map_err(Failure::Output)?;
+    Ok(zombies.count())
 }
 
-/// Gives a zombie's parent some time to reap it.
-fn wait_for_reaping(process: Pid, zombie: &Stat, time_left: &mut u16) {
-    let mut waited = 0;
-    while waited < REAP_TIMEOUT_MS && *time_left >= STEP_MS && look_again(process, zombie).is_some() {
+/// Gives the parents some time.
+fn wait_for_reaping(zombies: &[Zombie]) {
+    let (mut waited, mut waited_in_all) = (0, 0);
+    let mut left = zombies.iter();
+    while let Some(zombie) = left.as_slice().first()
+        && waited < REAP_TIMEOUT_MS
+        && waited_in_all < REAP_TIMEOUT_IN_ALL_MS
+    {
+        if zombie.look_again().is_none() {
+            left.next();
+            waited = 0;
+            continue;
+        }
         sleep_ms(STEP_MS);
         waited = waited.saturating_add(STEP_MS);
-        *time_left = time_left.saturating_sub(STEP_MS);
+        waited_in_all = waited_in_all.saturating_add(STEP_MS);
     }
 }
 
-/// The same process once more, unless its PID is another process's by now.
-fn look_again(process: Pid, before: &Stat) -> Option<Stat> {
-    Stat::read(process).filter(|stat| stat.started == before.started)
-}
-
-/// Prints a zombie's line; returns whether it is a fault.
-fn report_zombie(process: Pid, zombie: &Stat) -> Result<bool, Errno> {
-    let now = look_again(process, zombie);
-    // The parent may have exited meanwhile, and left it to another one.
-    let parent = now.map_or(zombie.parent, |now| now.parent);
-    let parent_stat = Stat::read(parent);
-    let observation = Observation {
-        threads: zombie.threads,
-        gone: now.is_none(),
-        tracer: tracer(process),
-        parent,
-        parent_state: parent_stat.map(|stat| stat.state),
-        parent_is_nested_init: is_nested_init(parent),
-    };
-    let verdict = observation.verdict();
-    let parent = Process(parent, parent_stat);
-    let holder = match verdict {
-        Verdict::Traced(tracer) => Process(tracer, Stat::read(tracer)),
-        _ => parent,
-    };
-    print_line(format_args!(
-        "{}, started {} ago, child of {parent}: {}",
-        Process(process, Some(*zombie)),
-        Seconds(zombie.age()),
-        Explanation { verdict, holder },
-    ))?;
-    Ok(verdict.is_fault())
+fn write_json(zombies: &Zombies, processes: u32, each: bool, to: &mut dyn Write) {
+    let mut json = Json::object(to);
+    json.member("zombies", &zombies.count());
+    json.member("processes", &processes);
+    json.member("hidden", &is_init_hidden());
+    json.begin_array("groups");
+    zombies.write_json(each, &mut json);
+    json.end_array();
+    json.end();
 }
 
 fn print_summary(zombies: u32, processes: u32) -> Result<(), Errno> {
-    if Stat::read(INIT).is_none() {
-        print_line(format_args!(
-            "some processes are hidden (/proc is mounted with hidepid): try again as root"
-        ))?;
+    if is_init_hidden() {
+        print_line(format_args!("{HIDDEN}"))?;
     }
+    let processes = Plural(processes.into(), "process");
     match zombies {
-        0 => print_line(format_args!("no zombies ({processes} processes)")),
-        1 => print_line(format_args!("1 zombie ({processes} processes)")),
-        _ => print_line(format_args!("{zombies} zombies ({processes} processes)")),
+        0 => print_line(format_args!("no zombies ({processes})")),
+        _ => print_line(format_args!("{} ({processes})", Plural(zombies.into(), "zombie"))),
     }
 }
 

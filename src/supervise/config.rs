@@ -5,6 +5,7 @@
 use super::forward::{Rewrites, Scope};
 use super::job::Placement;
 use super::shutdown::{StopPolicy, StopSignals};
+use crate::diagnose::Format;
 use crate::sys::signal::Signal;
 
 /// How to supervise.
@@ -34,6 +35,8 @@ pub struct Config<'a> {
     pub warn_on_reap: bool,
     /// Whether to print a table of the orphans.
     pub report: bool,
+    /// How that table, and what runs no command, is printed.
+    pub format: Format,
     /// The file for a termination message.
     pub termination_message: Option<&'a [u8]>,
     /// Exit codes that become 0.

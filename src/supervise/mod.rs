@@ -18,6 +18,7 @@ use std::fmt::Arguments;
 use nix::errno::Errno;
 use nix::unistd::{Pid, chdir, getpid, getppid};
 
+use crate::diagnose::Format;
 use crate::diagnose::orphans::Report;
 use crate::diagnose::termination::{Ending, TerminationMessage};
 use crate::log::{Escaped, Level, Log, Reason};
@@ -101,7 +102,7 @@ pub fn run(
     supervisor.not_blocked = mask.err();
     supervisor.spawned = started.as_ref().map(|(_, spawned)| spawned);
     let ended = if config.report {
-        supervise_with_report(&mut supervisor, parent_died)
+        supervise_with_report(&mut supervisor, parent_died, config.format)
     } else {
         supervisor.run(parent_died, None)
     };
@@ -149,10 +150,11 @@ fn start(
 fn supervise_with_report(
     supervisor: &mut Supervisor,
     parent_died: Option<Signal>,
+    format: Format,
 ) -> Result<WaitStatus, Failure> {
     let mut report = Report::default();
     let status = supervisor.run(parent_died, Some(&mut report))?;
-    report.print(supervisor.log);
+    report.print(format, supervisor.log);
     Ok(status)
 }
 
@@ -185,7 +187,7 @@ fn report_end(
         status: outcome.status,
         timed_out_after: config.stop_policy.timeout.filter(|_| outcome.timed_out).map(|limit| limit.after),
         signal: supervisor.last_signal(),
-        oom_kills: message.map_or(0, TerminationMessage::oom_kills),
+        figures: message.map(TerminationMessage::figures).unwrap_or_default(),
     };
     let ended_by_force = outcome.timed_out || outcome.status.term_signal().is_some();
     let level = if ended_by_force { Level::Info } else { Level::Debug };

@@ -21,6 +21,7 @@
 
 pub mod args;
 pub mod fd;
+pub mod memory;
 pub mod output;
 pub mod path;
 pub mod pids;
@@ -32,6 +33,12 @@ pub mod wait;
 use std::ffi::CStr;
 
 use nix::errno::Errno;
+
+/// The size of a page (`getauxval(3)`, AT_PAGESZ).
+pub fn page_size() -> u64 {
+    // SAFETY: has no memory effect.
+    unsafe { libc::getauxval(libc::AT_PAGESZ) as u64 }
+}
 
 /// Room for the text of any error.
 pub type ErrorText = [u8; 128];

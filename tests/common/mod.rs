@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod harness;
+pub(crate) mod json;
 pub(crate) mod process;
 pub(crate) mod protocol;
 pub(crate) mod screen;

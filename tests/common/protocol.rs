@@ -182,6 +182,8 @@ pub(crate) enum Role {
     Adopt { silent: bool },
     /// Makes zombies, runs a program, and exits as that did.
     WithZombies(Zombies, u32),
+    /// Has a child `worker` that does this, runs a program, and exits as that did.
+    WithLoad(Load),
     /// Has a zombie in the PID namespace of this process, prints `ready`, and waits for the
     /// end of its standard input.
     ZombieInNamespaceOf(i32),
@@ -222,14 +224,29 @@ pub(crate) enum Zombies {
     Own,
     /// A stopped child's.
     OfStopped,
-    /// The helper's, with a name that is hard to read.
+    /// The helper's, with names that are hard to read, one after the other.
     OddlyNamed,
+    /// The helper's, of three programs in turn: `alpha`, `beta` and `gamma`.
+    OfThreePrograms,
     /// No zombies, but processes whose main thread has ended alone.
     MainThreads,
     /// Orphans, which the helper traces.
     Traced,
     /// The helper's, which reaps them a moment later.
     ReapedLate,
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Load {
+    /// It starts more and more children `leaked`, which do not end.
+    Leak,
+    /// It starts one child `brief` after the other, each of which uses 30 ms of CPU time.
+    Brief,
+    /// It waits in the kernel, in state D, for a child that does nothing.
+    Vfork,
+    /// It uses a CPU.
+    Steady,
 }
 
 /// Names for the values of an enum.
@@ -249,10 +266,12 @@ macro_rules! names {
 
 names!(Escape { ToSession "session", ToGroup "group" });
 names!(Straggler { Session "session", Group "group", Stopped "stopped", Forks "forks", Deaf "deaf", Helper "helper", Master "master" });
+names!(Load { Leak "leak", Brief "brief", Vfork "vfork", Steady "steady" });
 names!(Zombies {
     Own "own",
     OfStopped "of-stopped",
     OddlyNamed "oddly-named",
+    OfThreePrograms "of-three-programs",
     MainThreads "main-threads",
     Traced "traced",
     ReapedLate "reaped-late",
@@ -303,6 +322,7 @@ impl Role {
             Self::WithZombies(zombies, count) => {
                 vec!["with-zombies".into(), zombies.name().into(), count.to_string()]
             }
+            Self::WithLoad(load) => vec!["with-load".into(), load.name().into()],
             Self::ZombieInNamespaceOf(pid) => vec!["zombie-in-namespace-of".into(), pid.to_string()],
         };
         words.into_iter().map(OsString::from).collect()
@@ -349,6 +369,7 @@ impl Role {
             "adopt" => (Self::Adopt { silent: false }, 1),
             "adopt-silent" => (Self::Adopt { silent: true }, 1),
             "with-zombies" => (Self::WithZombies(Zombies::from_name(text(1)), number(2)), 3),
+            "with-load" => (Self::WithLoad(Load::from_name(text(1))), 2),
             "zombie-in-namespace-of" => (Self::ZombieInNamespaceOf(text(1).parse().expect("a PID")), 2),
             other => panic!("no role {other:?}"),
         };

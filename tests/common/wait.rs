@@ -1,5 +1,6 @@
 //! Waiting on conditions, each with a deadline.
 
+use std::fmt::Debug;
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +22,20 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(start.elapsed() < deadline(), "not within {:?}: {what}", deadline());
         thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Repeats something until its result is as it would be at once on a machine that is not
+/// under load.
+#[track_caller]
+pub(crate) fn repeat_until<T: Debug>(mut f: impl FnMut() -> T, holds: impl Fn(&T) -> bool) -> T {
+    let start = Instant::now();
+    loop {
+        let result = f();
+        if holds(&result) {
+            return result;
+        }
+        assert!(start.elapsed() < deadline(), "not within {:?}; the last: {result:#?}", deadline());
     }
 }
 

@@ -21,6 +21,7 @@ crate::tests![
     needing(DOCKER) the_example_dockerfile_works,
     needing(DOCKER) the_termination_log_is_where_kubernetes_looks,
     needing(DOCKER) an_out_of_memory_kill_is_named,
+    needing(DOCKER) the_limits_that_were_reached_are_named,
     needing(DOCKER) a_health_check_counts_zombies,
     needing(DOCKER) sexton_installs_itself_from_a_read_only_image,
 ];
@@ -258,7 +259,27 @@ fn an_out_of_memory_kill_is_named() {
         Docker::get().run(&[&options[..], &["--init", "busybox:test", "tail", "/dev/zero"]].concat());
     assert_eq!(output.status.code(), Some(137), "{output:?}");
     let words = fs::read_to_string(log).unwrap();
-    assert!(words.ends_with(" was killed by SIGKILL; 1 OOM kill in its cgroup since start\n"), "{words}");
+    let expected =
+        " was killed by SIGKILL; 1 OOM kill in its cgroup since start; peak memory 20.0 MiB of 20.0 MiB\n";
+    assert!(words.ends_with(expected), "{words}");
+}
+
+fn the_limits_that_were_reached_are_named() {
+    let busy = "timeout 1 sh -c 'while :; do :; done'; exit 3";
+    let forking = "n=0; while [ $n -lt 40 ]; do sleep 1000 & n=$((n + 1)); done; exit 3";
+    for (limit, script, part) in [
+        (["--cpus", "0.2"], busy, "; throttled in "),
+        (["--pids-limit", "30"], forking, " refused"),
+        (["--memory", "1g"], "exit 3", " exited with 3\n"),
+    ] {
+        let (_directory, log) = file_with("");
+        let volume = format!("{}:/dev/termination-log", log.display());
+        let options =
+            ["-v", &volume, "-e", "SEXTON_OPTIONS=-T", "--init", "busybox:test", "sh", "-c", script];
+        Docker::get().run(&[&limit[..], &options].concat());
+        let words = fs::read_to_string(log).unwrap();
+        assert!(words.contains(part), "{words}");
+    }
 }
 
 /// A program that does not wait for its child holds a zombie, until it ends itself.

@@ -14,6 +14,7 @@ mod image;
 mod podman;
 mod probes;
 mod support;
+mod top;
 mod worker;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ("image", image::tests()),
         ("podman", podman::tests()),
         ("probes", probes::tests()),
+        ("top", top::tests()),
         ("worker", worker::tests()),
     ];
     Harness::with_env().discover(harness::trials(modules)).main()

@@ -19,7 +19,8 @@ use crate::common::harness::{Need, is_installed, is_root};
 use crate::common::process::process;
 
 pub(crate) use crate::common::harness::sexton;
-pub(crate) use crate::common::wait::{deadline, wait_until};
+pub(crate) use crate::common::json::parsed;
+pub(crate) use crate::common::wait::{deadline, repeat_until, wait_until};
 
 /// What tests of Docker need.
 pub(crate) const DOCKER: Need =

@@ -20,6 +20,7 @@ mod actors;
 mod bare;
 mod children;
 mod launch;
+mod load;
 mod orphans;
 mod stragglers;
 mod system;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Role::EnterNamespaceOf(pid) => children::enter_namespace_of(pid, rest),
         Role::Hop => stragglers::hop(),
         Role::WithZombies(zombies, count) => zombies::with_zombies(zombies, count, rest),
+        Role::WithLoad(load) => load::with_load(load, rest),
         Role::ZombieInNamespaceOf(pid) => zombies::in_namespace_of(pid),
     }
 }

@@ -1,6 +1,6 @@
 //! Roles that have zombies.
 
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::os::fd::AsRawFd;
@@ -34,8 +34,13 @@ pub(crate) fn with_zombies(zombies: Zombies, count: u32, program: &[OsString]) -
         Zombies::Own => drop((0..count).map(|_| make_zombie(|| ())).collect::<Vec<_>>()),
         Zombies::ReapedLate => reaped_late = (0..count).map(|_| make_zombie(|| ())).collect(),
         Zombies::OddlyNamed => {
-            for _ in 0..count {
-                make_zombie(|| prctl::set_name(c"a) Z 1 (b\n\x9b\u{9d}").expect("a name"));
+            for name in ODD_NAMES.iter().cycle().take(count as usize) {
+                make_zombie(|| prctl::set_name(name).expect("a name"));
+            }
+        }
+        Zombies::OfThreePrograms => {
+            for name in [c"alpha", c"beta", c"gamma"].iter().cycle().take(count as usize) {
+                make_zombie(|| prctl::set_name(name).expect("a name"));
             }
         }
         Zombies::MainThreads => (0..count).for_each(|_| lose_main_thread()),
@@ -51,6 +56,10 @@ pub(crate) fn with_zombies(zombies: Zombies, count: u32, program: &[OsString]) -
     }
     ExitCode::from(program.wait().expect("its end").code().expect("an exit code") as u8)
 }
+
+/// They look like fields of /proc, command a terminal, end a string, or are no text.
+const ODD_NAMES: [&CStr; 6] =
+    [c"a) Z 1 (b\n\x9b\u{9d}", c") R 1", c"a b", c"\x1b[31mred\x9b", c"\"\\\t{", c"\xff\xc3\xb6\xc3"];
 
 /// Makes a child that exits and is not waited for; returns when it has exited.
 fn make_zombie(before: impl FnOnce()) -> Pid {

@@ -41,6 +41,7 @@ mod support;
 mod terminal;
 mod termination_log;
 mod timeout;
+mod top;
 mod tracing;
 
 #[path = "../common/mod.rs"]
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         ("termination_log", termination_log::tests()),
         ("timeout", timeout::tests()),
         ("tracing", tracing::tests()),
+        ("top", top::tests()),
     ];
     Harness::with_env().discover(harness::trials(modules)).main()
 }

@@ -16,7 +16,7 @@ crate::tests![
     new a_page_waits_for_a_reader_that_does_not_block,
 ];
 
-const PAGES: [&str; 5] = ["-h", "--help", "-V", "-l", "-z"];
+const PAGES: [&str; 6] = ["-h", "--help", "-V", "-l", "-z", "--top=0.1"];
 
 const NOTHING: [&str; 0] = [];
 

@@ -15,13 +15,14 @@ use crate::lines::Lines;
 use crate::peer::Peer;
 
 pub(crate) use crate::common::harness::{helper, sexton};
+pub(crate) use crate::common::json::parsed;
 pub(crate) use crate::common::process::{
     Process, children_of, is_in_state, kill, process, processes, status_field,
 };
-pub(crate) use crate::common::protocol::{Condition, Escape, Role, Straggler, Zombies};
+pub(crate) use crate::common::protocol::{Condition, Escape, Load, Role, Straggler, Zombies};
 pub(crate) use crate::common::screen::Screen;
 pub(crate) use crate::common::signal::*;
-pub(crate) use crate::common::wait::{deadline, wait_until};
+pub(crate) use crate::common::wait::{deadline, repeat_until, wait_until};
 pub(crate) use crate::peer::Ask;
 
 pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
