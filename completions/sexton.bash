@@ -20,7 +20,7 @@ _sexton()
             _command_offset $((index + 1))
             return
             ;;
-        --rewrite | --parent-death-signal | --remap-exit | --delay | --kill-after | --stop-signal | --timeout | --grace | --install | -!(-*)[rpedkxt])
+        --rewrite | --parent-death-signal | --remap-exit | --delay | --kill-after | --stop-signal | --timeout | --grace | --format | --install | -!(-*)[rpedkxt])
             takes_value=true
             ;;
         -?*) ;;
@@ -49,6 +49,10 @@ _sexton()
         --remap-exit | --delay | --kill-after | --timeout | --grace | -!(-*)[edkxt])
             return
             ;;
+        --format)
+            COMPREPLY=($(compgen -W 'text json' -- "$cur"))
+            return
+            ;;
         --install)
             _filedir
             return
@@ -63,7 +67,7 @@ _sexton()
     $split && return
 
     if [[ $cur == -* ]]; then
-        COMPREPLY=($(compgen -W '-c --single-child -g --group -A --all -r --rewrite= -p --parent-death-signal= -s --subreaper -m --mirror-signal -e --remap-exit= -d --delay= -k --kill-after= --stop-signal= -x --timeout= -t --grace= -a --wait-all -P --pause -w --warn-on-reap -R --report -z --zombies -T --termination-log --install= -v --verbose -h --help -V --version -l --license' -- "$cur"))
+        COMPREPLY=($(compgen -W '-c --single-child -g --group -A --all -r --rewrite= -p --parent-death-signal= -s --subreaper -m --mirror-signal -e --remap-exit= -d --delay= -k --kill-after= --stop-signal= -x --timeout= -t --grace= -a --wait-all -P --pause -w --warn-on-reap -R --report -z --zombies --top --format= -T --termination-log --install= -v --verbose -h --help -V --version -l --license' -- "$cur"))
         [[ ${COMPREPLY-} == *= ]] && compopt -o nospace
     else
         _command_offset "$COMP_CWORD"

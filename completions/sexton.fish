@@ -7,7 +7,7 @@ set -g __sexton_signals HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 P
 function __sexton_command
     set -l tokens (commandline -opc) (commandline -ct)
     set -e tokens[1]
-    argparse -s 'c/single-child' 'g/group' 'A/all' 'r/rewrite=' 'p/parent-death-signal=' 's/subreaper' 'm/mirror-signal' 'e/remap-exit=' 'd/delay=' 'k/kill-after=' 'stop-signal=' 'x/timeout=' 't/grace=' 'a/wait-all' 'P/pause' 'w/warn-on-reap' 'R/report' 'z/zombies=?' 'T/termination-log=?' 'install=' 'v/verbose' 'h/help' 'V/version' 'l/license' -- $tokens 2>/dev/null
+    argparse -s 'c/single-child' 'g/group' 'A/all' 'r/rewrite=' 'p/parent-death-signal=' 's/subreaper' 'm/mirror-signal' 'e/remap-exit=' 'd/delay=' 'k/kill-after=' 'stop-signal=' 'x/timeout=' 't/grace=' 'a/wait-all' 'P/pause' 'w/warn-on-reap' 'R/report' 'z/zombies=?' 'top=?' 'format=' 'T/termination-log=?' 'install=' 'v/verbose' 'h/help' 'V/version' 'l/license' -- $tokens 2>/dev/null
     and test -n "$argv"
     and not string match -q -- '-*' $argv[1]
     and string join0 -- $argv
@@ -50,7 +50,9 @@ complete -c sexton -n __sexton_is_at_options -s a -l wait-all -d 'when it exits:
 complete -c sexton -n __sexton_is_at_options -s P -l pause -d 'run no command: reap until TERM or INT'
 complete -c sexton -n __sexton_is_at_options -s w -l warn-on-reap -d 'print a line for every orphan reaped'
 complete -c sexton -n __sexton_is_at_options -s R -l report -d 'at exit, print a table of the orphans by name'
-complete -c sexton -n __sexton_is_at_options -s z -l zombies -d 'list zombies and holders; exit 1 if over MAX'
+complete -c sexton -n __sexton_is_at_options -s z -l zombies -d 'list zombies by holder; exit 1 if over MAX'
+complete -c sexton -n __sexton_is_at_options -l top -d 'report CPU use, growth, limits, in TIME (2 s)'
+complete -c sexton -n __sexton_is_at_options -l format -d 'of -z, --top and -R: text, or json' -xa 'text json'
 complete -c sexton -n __sexton_is_at_options -s T -l termination-log -d 'on failure, write one line to PATH'
 complete -c sexton -n __sexton_is_at_options -l install -d 'copy this program to PATH and exit' -rF
 complete -c sexton -n __sexton_is_at_options -s v -l verbose -d 'log more on standard error, up to -vvv'
