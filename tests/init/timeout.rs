@@ -267,7 +267,7 @@ fn the_time_while_a_job_is_suspended_is_no_part_of_the_limit() {
     let mut screen = Screen::new();
     let _running = from_a_shell(&mut screen);
     let start = Instant::now();
-    screen.types("$SEXTON -x 3s sh -c 'echo up-$((1 + 1)); while :; do sleep 0.01; done'\n");
+    screen.types("$SEXTON -x 3s sh -c 'echo up-$((1 + 1)); exec sleep 1000'\n");
     screen.shows("up-2");
     suspends(&mut screen, "prompt> ");
     let suspended = Instant::now();
