@@ -1,4 +1,4 @@
-//! Memory for tables of any length. Only the modes that run no command map any.
+//! Memory for tables of any length. Only the modes that run no command use it.
 
 use std::mem::size_of;
 use std::ops::{Deref, DerefMut};
