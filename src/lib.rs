@@ -78,7 +78,10 @@ pub fn run(process: &OwnProcess, arguments: Arguments, environment: Environment)
         Mode::Zombies(max) => return list_zombies(max, &settings, &mask, &log),
         Mode::Top(time) => return report_top(time, &settings, &mask, &log),
         Mode::Install(target) => return install_to(target, &mask, &log),
-        Mode::Pause => None,
+        Mode::Pause => {
+            ignore_sigchld(false);
+            None
+        }
         Mode::Run => {
             // With SIGCHLD ignored, the kernel keeps no wait status for us (`wait(2)`,
             // NOTES).

@@ -10,7 +10,7 @@
 //! | is called dumb-init, `-c` | stays in sexton's group | is theirs together | the signal that stops it stops sexton |
 //! | is called dumb-init | leads a session | goes with the terminal, if sexton leads the session that has it | its group is orphaned: only STOP stops it |
 //! | leads a session that has a terminal (a container's PID 1) | leads a session, and takes the terminal, which sexton gives up | is the command's | its group is orphaned: only STOP stops it |
-//! | the same with `-t` or `-a` | leads a group. Its exit must not hang up the processes that sexton waits for, as that of a session's leader would | is handed over | sexton's group is orphaned: see the last case |
+//! | the same with `-t` or `-a` | leads a group. Its exit must not hang up the processes that sexton waits for, as that of a session's leader would | is handed over, also when the command needs it in the background | sexton's group is orphaned: it is continued, unless by STOP |
 //! | is in a job of a shell | leads a group | is handed over, if sexton's group has it: at once, or, in a pipeline, when the command needs it | sexton stops, too, and the rest of a pipeline or script with it. When sexton is continued, so is the command. When the command is continued or exits, sexton is continued |
 //! | is in an orphaned group, or has no terminal | leads a group | is handed over, if sexton's group has it | it is continued, unless by STOP; its use of the terminal fails with EIO |
 //!
@@ -194,9 +194,9 @@ impl Job {
         if !has_job_control(process) {
             // Without sexton, none of these but STOP would have stopped the command; and
             // its use of the terminal would have failed, as its group would be an orphaned
-            // one. If sexton joins the group, it is.
+            // one.
             if wants_terminal && !self.shares_group {
-                self.shares_group = setpgid(THIS, self.command).is_ok();
+                self.orphan_command();
             }
             if signal != Signal::STOP {
                 self.continue_command();
@@ -210,6 +210,23 @@ impl Job {
             let _ = kill_own_group(signal);
         }
         self.suspend_until_command_continues(process, signal);
+    }
+
+    /// Makes the command's process group an orphaned one, in which the use of the terminal
+    /// fails with EIO.
+    fn orphan_command(&mut self) {
+        if getsid(None) == Ok(self.own_pid) {
+            // A session's leader can neither leave it nor join a group. All of the session
+            // descends from the command, so the foreground is taken from no other program.
+            if let Some(terminal) = controlling_terminal() {
+                self.gave_foreground |= tcsetpgrp(&terminal, self.command).is_ok();
+            }
+        } else if !self.gave_foreground && getsid(Some(getppid())) == getsid(None) {
+            // In the group, sexton would have its parent in another group of the session.
+            let _ = setsid();
+        } else {
+            self.shares_group = setpgid(THIS, self.command).is_ok();
+        }
     }
 
     /// Sexton was continued: hands the foreground over, if its group has it.

@@ -186,7 +186,7 @@ fn report_end(
         pid: spawned.pid,
         status: outcome.status,
         timed_out_after: config.stop_policy.timeout.filter(|_| outcome.timed_out).map(|limit| limit.after),
-        signal: supervisor.last_signal(),
+        signal: supervisor.signal_before_exit,
         figures: message.map(TerminationMessage::figures).unwrap_or_default(),
     };
     let ended_by_force = outcome.timed_out || outcome.status.term_signal().is_some();

@@ -208,7 +208,10 @@ fn die_with(parent: Pid, log: &Log) -> bool {
     if let Err(errno) = set_parent_death_signal(Signal::KILL) {
         log.info(format_args!("PR_SET_PDEATHSIG: {}", Reason(errno)));
     }
-    getppid() == parent
+    let found = getppid();
+    // 0: this child is the first process of a PID namespace that its parent is outside of
+    // (`unshare --pid` without a fork).
+    found == parent || found.as_raw() == 0
 }
 
 fn has_slash(name: &CStr) -> bool {

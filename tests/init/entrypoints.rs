@@ -13,6 +13,8 @@ crate::tests![
     new closing_the_terminal_hangs_the_command_up_where_others_are_waited_for,
     new a_resize_reaches_the_command_where_others_are_waited_for,
     new a_command_can_lead_a_group_without_a_terminal,
+    new a_step_of_a_script_beside_one_that_has_the_terminal_fails_to_read_it,
+    with("python3") a_command_in_the_background_of_its_session_gets_the_terminal,
 ];
 
 /// A command that leaves a helper behind in its own process group.
@@ -115,4 +117,42 @@ fn a_command_can_lead_a_group_without_a_terminal() {
         let output = init.run(play(Role::LeadGroup));
         assert_eq!(output.stdout, b"Ok(())\n", "{}", stderr_text(&output));
     }
+}
+
+/// Sexton's parent is in its group, and the group is an orphaned one: nothing would continue
+/// it.
+fn a_step_of_a_script_beside_one_that_has_the_terminal_fails_to_read_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut screen = Screen::new();
+    let script =
+        "$SEXTON sh -c 'touch \"$0\"; exec sleep 1000' \"$0\" & until [ -e \"$0\" ]; do sleep 0.01; done
+        LC_ALL=C $SEXTON head -n1 </dev/tty; echo \"over-$((1 + 1))\"";
+    let mut command = shell(script);
+    command.push(directory.path().join("up").into());
+    let _running = on(&screen, Init::pid1(&[]).without_init()).start(command);
+    screen.shows("Input/output error");
+    screen.shows("over-2");
+}
+
+/// With `-t` it is in sexton's session, which has the terminal, and has given the foreground
+/// to a child that does not use it.
+fn a_command_in_the_background_of_its_session_gets_the_terminal() {
+    const SCRIPT: &str = "
+import os, signal
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+child = os.fork()
+if child == 0:
+    while True: signal.pause()
+os.setpgid(child, child)
+terminal = os.open('/dev/tty', os.O_RDWR)
+os.tcsetpgrp(terminal, child)
+print('ready', flush=True)
+print('got', os.read(terminal, 10), flush=True)
+os.kill(child, signal.SIGKILL)";
+    let mut screen = Screen::new();
+    let mut running = on(&screen, Init::pid1(&["-t", "1h"])).start(words(&["python3", "-c", SCRIPT]));
+    screen.shows("ready");
+    screen.types("line\n");
+    screen.shows("got b'line");
+    assert_eq!(running.status().code(), Some(0));
 }

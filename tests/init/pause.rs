@@ -11,6 +11,8 @@ crate::tests![
     new no_other_signal_ends_a_pause,
     new pause_reaps_children_that_are_not_its_own,
     new pause_takes_a_grace_period,
+    new pause_ends_at_a_delayed_request,
+    new pause_waits_for_children_with_sigchld_ignored,
     new pause_and_install_reject_a_command,
 ];
 
@@ -95,6 +97,24 @@ fn pause_takes_a_grace_period() {
     running.prints("last line");
     assert_eq!(running.status().code(), Some(0));
     assert!(process(running.pid).is_none());
+}
+
+/// Nothing comes after the delay that could wake sexton.
+fn pause_ends_at_a_delayed_request() {
+    for options in [&["-Pd50ms"][..], &["-Pad50ms"], &["-Pd50ms", "-t1h", "-k1h"]] {
+        let mut running = Init::pid1(options).start(NOTHING);
+        wait_until("it sleeps", || running.is_idle());
+        running.signal(SIGTERM);
+        assert_eq!(running.status().code(), Some(0), "{options:?}");
+    }
+}
+
+fn pause_waits_for_children_with_sigchld_ignored() {
+    let mut command = shell(r#"(sleep 0.3; kill -TERM 1) & sleep 0.6 & exec env --ignore-signal=CHLD "$@""#);
+    command.extend(["sh".into(), sexton().into(), "-Pwa".into()]);
+    let output = Init::pid1(&[]).without_init().run(command);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stderr_text(&output).matches("sexton: reaped ").count(), 2, "{output:?}");
 }
 
 fn pause_and_install_reject_a_command() {

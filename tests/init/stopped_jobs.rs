@@ -201,9 +201,12 @@ fn fg_and_ctrl_z_in_quick_succession(shell: Shell) {
     for _ in 0..20 {
         suspends(&mut screen, "prompt> ");
         screen.types("fg\n");
-        // Not when sexton has handed the terminal over, and not yet continued the command.
+        // Not when the shell has handed the terminal over, and not yet continued sexton, nor
+        // when sexton has, and not yet continued the command: CONT discards a Ctrl-Z that came
+        // before it (`signal(7)`), as it would without sexton.
         wait_until("the job has the terminal", || {
-            has_foreground(sexton) || (has_foreground(command) && is_in_state(command, 'S'))
+            (has_foreground(sexton) && is_in_state(sexton, 'S'))
+                || (has_foreground(command) && is_in_state(command, 'S'))
         });
     }
     screen.types(INTR);

@@ -24,6 +24,9 @@ crate::tests![
     new term_and_the_limit_at_the_same_instant,
     new the_time_while_a_job_is_suspended_is_no_part_of_the_limit,
     new with_a_limit_the_command_dies_with_sexton,
+    new a_stopped_command_is_continued_at_the_limit,
+    as_root a_limit_needs_no_parent_in_the_same_namespace,
+    new the_last_signal_is_reported_with_its_time_before_the_commands_end,
 ];
 
 /// For a command that receives: a limit that is over before it is ready does not end it.
@@ -278,6 +281,30 @@ fn the_time_while_a_job_is_suspended_is_no_part_of_the_limit() {
     screen.shows("prompt> ");
     assert!(start.elapsed() >= Duration::from_secs(3) + suspended, "{:?} {suspended:?}", start.elapsed());
     code_is(&mut screen, 124);
+}
+
+fn a_stopped_command_is_continued_at_the_limit() {
+    assert_eq!(Init::pid1(&["-x", "200ms"]).code(shell("kill -STOP $$")), 124);
+}
+
+/// The command is PID 1 of the new namespace, and knows no parent there.
+fn a_limit_needs_no_parent_in_the_same_namespace() {
+    let mut command = words(&["unshare", "--pid"]);
+    command.extend([sexton().into(), "-x".into(), "1h".into(), "echo".into(), "hi".into()]);
+    let output = Init::pid1(&[]).run(command);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), &b"hi\n"[..]), "{output:?}");
+}
+
+/// Not of the end of what it leaves behind.
+fn the_last_signal_is_reported_with_its_time_before_the_commands_end() {
+    let script = r#"(trap "" TERM; exec setsid sleep 1000) & echo ready; exec sleep 1000"#;
+    let mut running = ready(Init::pid1(&["-vt", "1500ms"]).start(shell(script)));
+    running.signal(SIGTERM);
+    assert_eq!(running.status().code(), Some(143));
+    let text = String::from_utf8(running.stderr.rest()).unwrap();
+    let (_, rest) = text.split_once("was killed by SIGTERM ").expect(&text);
+    let seconds: f64 = rest.split_once(" s after SIGTERM").expect(&text).0.parse().unwrap();
+    assert!(seconds < 1.5, "{text}");
 }
 
 /// An engine whose own limit is shorter kills sexton alone.

@@ -58,7 +58,10 @@ pub(super) struct Supervisor<'a> {
     status: Option<WaitStatus>,
     /// Whether the terminal's Ctrl-C or Ctrl-\ killed it, and shall kill sexton, too.
     pub(super) interrupted: bool,
+    /// The last signal that was forwarded to the command, and when.
     last_signal: Option<(Signal, Instant)>,
+    /// The same when the command exited, and how long before that it was.
+    pub(super) signal_before_exit: Option<(Signal, Nanos)>,
 }
 
 /// A call without which there is no way to go on.
@@ -76,6 +79,8 @@ impl Display for Failure {
 /// How many signals are taken before looking for children to reap. The kernel hands out low
 /// numbers first: a flood of HUPs would keep SIGCHLD back for as long as it lasts.
 const SIGNALS_BETWEEN_DRAINS: u8 = 64;
+/// How long a command may take to die of a signal that sexton forwarded.
+const RECENT: Nanos = 10 * SECOND;
 /// How often to look whether processes that are no children have exited.
 const LOOK_OUTSIDE: Nanos = SECOND / 20;
 impl<'a> Supervisor<'a> {
@@ -102,6 +107,7 @@ impl<'a> Supervisor<'a> {
             status: None,
             interrupted: false,
             last_signal: None,
+            signal_before_exit: None,
         }
     }
 
@@ -139,6 +145,10 @@ impl<'a> Supervisor<'a> {
                 if let (Phase::Done, Some(status)) = (self.state.phase, self.status) {
                     return Ok(status);
                 }
+                // A drain shows which processes remain.
+                if self.status.is_none() && self.target == (Target::Pause { ended: true }) {
+                    break;
+                }
                 match wait_for_signal(self.timeout(&drained)) {
                     Ok(info) if info.signal == Signal::CHLD => break,
                     Ok(info) => self.on_signal(info),
@@ -150,18 +160,8 @@ impl<'a> Supervisor<'a> {
                         return self.run_without_signals(failure, report);
                     }
                 }
-                // A drain shows which processes remain.
-                if self.target == (Target::Pause { ended: true }) {
-                    break;
-                }
             }
         }
-    }
-
-    /// The last signal that was forwarded to the command, and how long ago that was.
-    pub(super) fn last_signal(&self) -> Option<(Signal, Nanos)> {
-        let (signal, then) = self.last_signal?;
-        Some((signal, monotonic_time().saturating_sub(then)))
     }
 
     /// Whether the command was still running when its time ran out.
@@ -256,6 +256,13 @@ impl<'a> Supervisor<'a> {
             Action::Forward(signal) => {
                 self.note_request();
                 self.forward(signal);
+                // As `timeout(1)` does: a stopped command could not act on the signal.
+                if let Target::Command(command) = self.target
+                    && after.timed_out
+                    && !before.timed_out
+                {
+                    self.send(Signal::CONT, command);
+                }
             }
             Action::Terminate(signal) => {
                 self.roots.forget();
@@ -295,7 +302,10 @@ impl<'a> Supervisor<'a> {
     /// The command has exited; or, without a command, TERM or INT has arrived.
     fn on_exit(&mut self, status: WaitStatus, others: bool) {
         self.status = Some(status);
-        let forwarded = self.last_signal.map(|(signal, _)| signal);
+        self.signal_before_exit =
+            self.last_signal.map(|(signal, then)| (signal, monotonic_time().saturating_sub(then)));
+        // One that was forwarded long ago is not what has killed the command now.
+        let forwarded = self.signal_before_exit.filter(|(_, ago)| *ago < RECENT).map(|(signal, _)| signal);
         self.interrupted = self.job.on_command_exit(status, forwarded);
         let failed = self.spawned.is_some_and(|spawned| spawned.exec_failure(status).is_some());
         if let Target::Command(command) = self.target
