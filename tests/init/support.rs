@@ -224,6 +224,12 @@ pub(crate) fn fill(pipe: &(impl AsFd + ?Sized)) {
     fcntl(pipe, FcntlArg::F_SETFL(OFlag::empty())).expect("blocking");
 }
 
+/// A line with errors in glibc's words, where musl has others.
+pub(crate) fn in_glibcs_words(line: &str) -> String {
+    let line = line.replace("Out of memory", "Cannot allocate memory");
+    line.replace("No file descriptors available", "Too many open files")
+}
+
 /// Waits until a command that prints so is ready.
 #[track_caller]
 pub(crate) fn ready(mut running: Running) -> Running {
