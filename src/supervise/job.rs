@@ -260,14 +260,15 @@ impl Job {
     }
 
     /// Whether a stop signal that the terminal's driver raised against sexton's process group
-    /// is for the command: in a job, where it would have been in that group. While the
-    /// command has the foreground, it gets its own Ctrl-Z, and sexton's group has no use of
-    /// the terminal to be stopped for.
+    /// is for the command: in a job, where it would have been in that group. (While the
+    /// command has the foreground, a Ctrl-Z reaches its group alone.) TTIN and TTOU are if
+    /// sexton's group does not have the foreground: then they are about the whole job.
     pub fn wants_suspend(&self, info: SignalInfo) -> bool {
         !info.is_from_user()
             && self.stops_with_command
             && match info.signal {
-                Signal::TSTP => own_group_has_foreground(),
+                // Also if it has handed the foreground over since.
+                Signal::TSTP => true,
                 Signal::TTIN | Signal::TTOU => !own_group_has_foreground(),
                 _ => false,
             }
