@@ -308,7 +308,8 @@ impl Job {
     }
 
     /// Leaves the command's process group, if sexton has joined it, before that group gets a
-    /// signal which cannot be caught.
+    /// signal: it would reach sexton, too, and one that cannot be caught would end it. When
+    /// the command needs the terminal once more, sexton joins once more.
     pub fn leave_group(&mut self) {
         if self.shares_group && self.stops_with_command {
             self.shares_group = lead_group(THIS).is_err();

@@ -227,9 +227,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn send(&mut self, signal: Signal, command: Pid) {
-        if matches!(signal, Signal::KILL | Signal::STOP) {
-            self.job.leave_group();
-        }
+        self.job.leave_group();
         self.forwarder.send(signal, command);
     }
 
