@@ -123,7 +123,10 @@ fn the_command_and_another_part_both_read_the_terminal(shell: Shell) {
         screen.shows(&format!("{line}\r\n{line}\r\n"));
     }
     does_not_spin(sexton_under(running.pid));
+    let tee = descendant(running.pid, "tee");
     screen.types(INTR);
+    // dash, which has seen it stopped once, does not wait for that.
+    wait_until("tee ends", || has_ended(tee));
     screen.shows("prompt> ");
     answers(&mut screen, "prompt> ", "shell");
 }
