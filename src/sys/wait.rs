@@ -172,9 +172,13 @@ pub fn peek() -> Result<Option<Pid>, Errno> {
     Ok(waitid(libc::WEXITED | libc::WNOWAIT)?.map(|(pid, _)| pid))
 }
 
-/// Takes a child's stop. None where no child has stopped since the last time.
+/// Takes a child's stop. None where no child has stopped since the last time. ECHILD means
+/// the same: to this call, a child that has ended is none.
 pub fn take_stopped() -> Result<Option<(Pid, WaitStatus)>, Errno> {
-    Ok(waitid(libc::WSTOPPED)?.map(|(pid, signal)| (pid, WaitStatus(signal << 8 | 0x7f))))
+    match waitid(libc::WSTOPPED) {
+        Err(Errno::ECHILD) => Ok(None),
+        found => Ok(found?.map(|(pid, signal)| (pid, WaitStatus(signal << 8 | 0x7f)))),
+    }
 }
 
 fn waitid(options: c_int) -> Result<Option<(Pid, c_int)>, Errno> {
@@ -239,6 +243,14 @@ mod tests {
         }
         assert_eq!(WaitStatus::from_raw(0).stop_signal(), None);
         assert_eq!(WaitStatus::from_raw(20).stop_signal(), None);
+    }
+
+    #[test]
+    fn a_child_that_has_ended_is_none_that_has_stopped() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        while peek() == Ok(None) {}
+        assert_eq!(take_stopped(), Ok(None));
+        child.wait().unwrap();
     }
 
     #[test]
