@@ -35,7 +35,7 @@ use crate::diagnose::procfs::{Stat, shows_own_namespace};
 use crate::sys::fd::take_terminal;
 use crate::sys::process::{OwnProcess, fork};
 use crate::sys::signal::{
-    Signal, SignalInfo, SignalSet, group_exists, kill, kill_group, kill_own_group, stop_by,
+    Signal, SignalInfo, SignalSet, group_exists, kill, kill_group, kill_own_group, stop_by_pending,
     take_pending_signal,
 };
 use crate::sys::time::sleep_ms;
@@ -206,10 +206,8 @@ impl Job {
         // The terminal stops all of the foreground group; without sexton, the rest of a
         // pipeline or the script that runs it would have been in it. That group has the
         // foreground again first, where another sexton started this one and does the same.
-        if self.take_back_foreground() && signal != Signal::STOP {
-            let _ = kill_own_group(signal);
-        }
-        self.suspend_until_command_continues(process, signal);
+        let stops_group = self.take_back_foreground() && signal != Signal::STOP;
+        self.suspend_until_command_continues(process, signal, stops_group);
     }
 
     /// Makes the command's process group an orphaned one, in which the use of the terminal
@@ -287,7 +285,8 @@ impl Job {
     /// Stops sexton, after the command has exited, if something would continue it.
     pub fn suspend(&self, process: &OwnProcess, signal: Signal) {
         if has_job_control(process) {
-            stop_by(signal);
+            let _ = kill(self.own_pid, signal);
+            stop_by_pending(signal);
         }
     }
 
@@ -366,14 +365,18 @@ impl Job {
     /// stopped process cannot see that its child goes on; so meanwhile a child of sexton's
     /// looks at the command, and continues sexton when another process has continued the
     /// command, or it has exited.
-    fn suspend_until_command_continues(&mut self, process: &OwnProcess, signal: Signal) {
+    ///
+    /// The signal is sent once, when all is prepared: a second one would discard the CONT of
+    /// a shell that is as quick as that (`signal(7)`).
+    fn suspend_until_command_continues(&mut self, process: &OwnProcess, signal: Signal, stops_group: bool) {
         self.watcher = if shows_own_namespace(self.own_pid) {
             fork(process, || self.watch_command()).ok()
         } else {
             None
         };
         self.suspended = true;
-        stop_by(signal);
+        let _ = if stops_group { kill_own_group(signal) } else { kill(self.own_pid, signal) };
+        stop_by_pending(signal);
         if let Some(watcher) = self.watcher
             && kill(watcher, Signal::KILL).is_ok()
         {
@@ -405,7 +408,8 @@ fn has_job_control(process: &OwnProcess) -> bool {
         return false;
     }
     let Ok(child) = fork(process, || {
-        stop_by(Signal::TSTP);
+        let _ = kill(Pid::this(), Signal::TSTP);
+        stop_by_pending(Signal::TSTP);
         0
     }) else {
         return false;

@@ -222,12 +222,11 @@ pub(super) fn set_disposition(signal: Signal, disposition: libc::sighandler_t) -
     old
 }
 
-/// Stops this process by the default action of a stop signal, until it is continued. The
-/// kernel does not stop it for any but STOP where its process group is an orphaned one, nor
-/// the init of a PID namespace.
-pub fn stop_by(signal: Signal) {
+/// Lets a stop signal that is pending stop this process, until it is continued. The kernel
+/// does not stop it for any but STOP where its process group is an orphaned one, nor the
+/// init of a PID namespace.
+pub fn stop_by_pending(signal: Signal) {
     set_disposition(signal, libc::SIG_DFL);
-    let _ = kill(Pid::this(), signal);
     unblock(SignalSet::EMPTY.with(signal));
     let _ = block_all_signals();
 }

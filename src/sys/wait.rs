@@ -175,7 +175,8 @@ pub fn peek(what: WaitFor) -> Result<Option<Pid>, Errno> {
     Ok(waitid(libc::WEXITED | libc::WNOWAIT | wait)?.map(|(pid, _)| pid))
 }
 
-/// Takes a child's stop. None where no child has stopped since the last time.
+/// Takes a child's stop. None where no child has stopped since the last time. ECHILD means
+/// the same: to this call, a child that has ended is none.
 pub fn take_stopped() -> Result<Option<(Pid, WaitStatus)>, Errno> {
     let stopped = match waitid(libc::WSTOPPED | libc::WNOHANG) {
         // Nor is there one to wait for where all of them are zombies by now.

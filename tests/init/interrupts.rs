@@ -102,6 +102,7 @@ fn an_interrupt_reaches_no_other_session(shell: Shell) {
     screen.types(&format!("$SEXTON -a sh -c '{}; {PLAIN}'\n", straggler.join(" ")));
     screen.shows("up-2");
     let sexton = sexton_under(running.pid);
+    descendant(sexton, "sleep");
     screen.types(INTR);
     wait_until("the command has exited", || descendants(sexton, "sleep").is_empty());
     // sexton has passed the Ctrl-C on by now, if it has at all.

@@ -123,7 +123,10 @@ fn the_command_and_another_part_both_read_the_terminal(shell: Shell) {
         screen.shows(&format!("{line}\r\n{line}\r\n"));
     }
     does_not_spin(sexton_under(running.pid));
+    let tee = descendant(running.pid, "tee");
     screen.types(INTR);
+    // dash, which has seen it stopped once, does not wait for that.
+    wait_until("tee ends", || has_ended(tee));
     screen.shows("prompt> ");
     answers(&mut screen, "prompt> ", "shell");
 }
@@ -131,7 +134,14 @@ fn the_command_and_another_part_both_read_the_terminal(shell: Shell) {
 fn a_pipeline_in_the_background_stops_for_the_terminal(shell: Shell) {
     let mut screen = Screen::new();
     let running = shell.start(&mut screen);
-    screen.types(&format!("$SEXTON {NUMBERS} | {LESS} &\n"));
+    // less waits until sexton runs: before that, the shell's child is what it would stop, or
+    // not, as the shell itself ignores these signals.
+    let directory = tempfile::tempdir().unwrap();
+    let flag = directory.path().join("flag");
+    let flag = flag.display();
+    screen.types(&format!(
+        "$SEXTON sh -c \"touch {flag}; exec {NUMBERS}\" | {{ until test -e {flag}; do sleep 0.01; done; {LESS}; }} &\n"
+    ));
     screen.shows("prompt> ");
     let sexton = sexton_under(running.pid);
     wait_until("all of it stops", || is_in_state(sexton, 'T'));
