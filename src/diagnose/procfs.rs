@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::{Pid, read};
 
 use crate::log::Escaped;
-use crate::sys::fd::{open, read_directory, read_prefix, split_entry, try_to_read_prefix};
+use crate::sys::fd::{for_each_entry, open, read_prefix, try_to_read_prefix};
 use crate::sys::path::PathBuffer;
 use crate::sys::time::{nanos_per_tick, time_since_boot};
 use crate::units::{Nanos, parse_u32, parse_u64, split_once, value_of};
@@ -216,28 +216,24 @@ fn ends_in_init(pids: &[u8]) -> bool {
     matches!(pids.trim_ascii_end(), [.., b'\t', b'1'])
 }
 
-fn read_status(process: Pid, buffer: &mut [u8]) -> Option<&[u8]> {
+pub(super) fn read_status(process: Pid, buffer: &mut [u8]) -> Option<&[u8]> {
+    read_of(process, "status", buffer)
+}
+
+/// Reads the start of `/proc/PID/FILE`, as much as fits.
+pub(super) fn read_of<'a>(process: Pid, file: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     let mut path = ProcPath::default();
-    read_prefix(path.format(format_args!("/proc/{process}/status"))?, buffer)
+    read_prefix(path.format(format_args!("/proc/{process}/{file}"))?, buffer)
 }
 
 /// Calls `f` with every process, in the order of their PIDs.
 pub fn for_each_process(f: &mut dyn FnMut(Pid)) -> Result<(), Errno> {
     let directory = open(c"/proc", OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?;
-    let mut buffer = [0; 8192];
-    loop {
-        let length = read_directory(directory.as_fd(), &mut buffer)?;
-        if length == 0 {
-            return Ok(());
+    for_each_entry(directory.as_fd(), &mut [0; 8192], &mut |name| {
+        if let Some(Ok(process)) = parse_u32(name).map(i32::try_from) {
+            f(Pid::from_raw(process));
         }
-        let mut entries = buffer.get(..length).unwrap_or_default();
-        while let Some((name, rest)) = split_entry(entries) {
-            if let Some(Ok(process)) = parse_u32(name).map(i32::try_from) {
-                f(Pid::from_raw(process));
-            }
-            entries = rest;
-        }
-    }
+    })
 }
 
 #[cfg(test)]

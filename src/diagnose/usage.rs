@@ -4,10 +4,9 @@
 
 use nix::unistd::Pid;
 
-use super::procfs::Stat;
+use super::procfs::{Stat, read_of, read_status};
 use crate::sys::fd::read_prefix;
 use crate::sys::page_size;
-use crate::sys::path::PathBuffer;
 use crate::sys::time::nanos_per_tick;
 use crate::units::{Nanos, parse_u32, parse_u64, split_once, value_of};
 
@@ -68,16 +67,6 @@ pub fn allowed_cpus(process: Pid) -> Option<u32> {
 fn count_bits(digits: &[u8]) -> u32 {
     let bits = |digit: &u8| char::from(*digit).to_digit(16).map_or(0, u32::count_ones);
     digits.iter().map(bits).sum()
-}
-
-fn read_status(process: Pid, buffer: &mut [u8]) -> Option<&[u8]> {
-    read_of(process, "status", buffer)
-}
-
-/// A file of a process's directory, as much as fits.
-fn read_of<'a>(process: Pid, file: &str, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
-    let mut path = PathBuffer::<40>::default();
-    read_prefix(path.format(format_args!("/proc/{process}/{file}"))?, buffer)
 }
 
 /// The PID that was given out last, to a process or a thread of this PID namespace.

@@ -45,22 +45,13 @@ const FIRST_OTHER: c_int = libc::STDERR_FILENO + 1;
 fn close_listed(_: &OwnProcess) -> Result<(), Errno> {
     let directory = open(c"/proc/self/fd", OFlag::O_RDONLY | OFlag::O_DIRECTORY, 0)?;
     let own = directory.as_raw_fd();
-    let mut buffer = [0; 1024];
-    loop {
-        let length = read_directory(directory.as_fd(), &mut buffer)?;
-        if length == 0 {
-            return Ok(());
+    for_each_entry(directory.as_fd(), &mut [0; 1024], &mut |name| {
+        let number = str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+        if let Some(number) = number.filter(|number| *number >= FIRST_OTHER && *number != own) {
+            // SAFETY: as for all of them.
+            unsafe { libc::close(number) };
         }
-        let mut entries = buffer.get(..length).unwrap_or_default();
-        while let Some((name, rest)) = split_entry(entries) {
-            let number = str::from_utf8(name).ok().and_then(|name| name.parse().ok());
-            if let Some(number) = number.filter(|number| *number >= FIRST_OTHER && *number != own) {
-                // SAFETY: as for all of them.
-                unsafe { libc::close(number) };
-            }
-            entries = rest;
-        }
-    }
+    })
 }
 
 fn close_up_to_limit(_: &OwnProcess) {
@@ -91,9 +82,29 @@ pub fn try_to_read_prefix<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [
     Ok(buffer.get(..length).unwrap_or_default())
 }
 
+/// Calls `f` with the name of every entry of a directory. The buffer is the caller's, as it
+/// knows how many entries to expect.
+pub fn for_each_entry(
+    directory: BorrowedFd,
+    buffer: &mut [u8],
+    f: &mut dyn FnMut(&[u8]),
+) -> Result<(), Errno> {
+    loop {
+        let length = read_directory(directory, buffer)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let mut entries = buffer.get(..length).unwrap_or_default();
+        while let Some((name, rest)) = split_entry(entries) {
+            f(name);
+            entries = rest;
+        }
+    }
+}
+
 /// Reads entries of a directory into a buffer (`getdents64(2)`), as many as fit, and
 /// returns how many bytes they fill: 0 at the end. A C library's `readdir` allocates.
-pub fn read_directory(directory: BorrowedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
+fn read_directory(directory: BorrowedFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the kernel writes no more than the buffer's length.
     let length = unsafe {
         libc::syscall(libc::SYS_getdents64, directory.as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
@@ -104,7 +115,7 @@ pub fn read_directory(directory: BorrowedFd, buffer: &mut [u8]) -> Result<usize,
 /// Splits the first entry off what [`read_directory`] read: its name, and what follows it. An
 /// entry is a `linux_dirent64` of `getdents(2)`: inode and offset of 8 bytes each, the entry's
 /// length in 2, a type in 1, and the name up to a zero.
-pub fn split_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
+fn split_entry(entries: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = u16::from_ne_bytes(entries.get(16..18)?.try_into().ok()?);
     let (entry, rest) = entries.split_at_checked(usize::from(length))?;
     let name = CStr::from_bytes_until_nul(entry.get(19..)?).ok()?;
