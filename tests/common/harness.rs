@@ -5,8 +5,8 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::panic;
-use std::path::PathBuf;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
 
 use libtest2_mimic::Trial;
 
@@ -31,11 +31,18 @@ fn binary(variable: &str, built: &str) -> PathBuf {
     }
 }
 
+/// Where `scripts/engines` has set something up: a newer Debian, a kubelet, kernels.
+pub(crate) fn set_up(name: &str) -> PathBuf {
+    let place = std::env::var_os("SEXTON_ENGINES")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/engines"), PathBuf::from);
+    place.join(name)
+}
+
 /// A test, and what it needs that a machine may lack.
 pub(crate) struct Test {
-    name: &'static str,
+    name: String,
     needs: Option<Need>,
-    run: fn(),
+    run: Box<dyn Fn() + Send + Sync>,
 }
 
 /// What a machine may lack.
@@ -82,20 +89,28 @@ pub(crate) fn is_installed(name: &str) -> bool {
 }
 
 impl Test {
-    pub(crate) const fn new(name: &'static str, run: fn()) -> Self {
-        Self { name, needs: None, run }
+    pub(crate) fn new(name: impl Into<String>, run: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { name: name.into(), needs: None, run: Box::new(run) }
     }
 
-    pub(crate) const fn as_root(name: &'static str, run: fn()) -> Self {
-        Self { name, needs: Some(Need::Root), run }
+    pub(crate) fn as_root(name: impl Into<String>, run: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::needing(Need::Root, name, run)
     }
 
-    pub(crate) const fn with(program: &'static str, name: &'static str, run: fn()) -> Self {
-        Self { name, needs: Some(Need::Program(program)), run }
+    pub(crate) fn with(
+        program: &'static str,
+        name: impl Into<String>,
+        run: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self::needing(Need::Program(program), name, run)
     }
 
-    pub(crate) const fn needing(need: Need, name: &'static str, run: fn()) -> Self {
-        Self { name, needs: Some(need), run }
+    pub(crate) fn needing(
+        need: Need,
+        name: impl Into<String>,
+        run: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        Self { needs: Some(need), ..Self::new(name, run) }
     }
 
     fn trial(self, module: &'static str) -> Trial {
@@ -109,7 +124,7 @@ impl Test {
                 context.ignore_for(format!("needs {}", need.name()))?;
             }
             let name = format!("{module}::{}", self.name);
-            let result = panic::catch_unwind(self.run);
+            let result = panic::catch_unwind(AssertUnwindSafe(&self.run));
             note(&name, if result.is_ok() { "ok" } else { "failed" });
             result.map_err(|payload| panic::resume_unwind(payload))
         })
