@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{Mode, fstat};
-use nix::unistd::{Pid, read};
+use nix::unistd::{Pid, read, tcgetpgrp};
 
 use super::process::{OwnProcess, descriptor_limit};
 
@@ -158,10 +158,18 @@ pub fn take_terminal(terminal: &OwnedFd) -> Result<(), Errno> {
 
 /// A duplicate of the first standard descriptor that is the controlling terminal of this
 /// session.
+///
+/// gVisor does not know TIOCGSID for a terminal that comes from outside of its sandbox. But
+/// there, as on Linux, a process sees a foreground group in its own terminal alone. (A 0 may
+/// be that of a pseudo-terminal's other side.)
 pub fn standard_descriptor_that_controls(session: Pid) -> Option<OwnedFd> {
     for number in libc::STDIN_FILENO..=libc::STDERR_FILENO {
         // SAFETY: has no memory effect.
-        if unsafe { libc::tcgetsid(number) } == session.as_raw() {
+        let controls = match unsafe { libc::tcgetsid(number) } {
+            -1 => tcgetpgrp(standard(number)).is_ok_and(|group| group.as_raw() > 0),
+            leader => leader == session.as_raw(),
+        };
+        if controls {
             let made = fcntl(standard(number), FcntlArg::F_DUPFD_CLOEXEC(3)).ok()?;
             // SAFETY: that call makes one.
             return unsafe { new_descriptor(c_long::from(made)) }.ok();
