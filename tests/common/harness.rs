@@ -40,8 +40,10 @@ pub(crate) fn set_up(name: &str) -> PathBuf {
 
 /// A test, and what it needs that a machine may lack.
 pub(crate) struct Test {
+    /// What it runs on, where that is not the machine alone: it leads the name.
+    on: Option<&'static str>,
     name: String,
-    needs: Option<Need>,
+    needs: Vec<Need>,
     run: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -57,7 +59,7 @@ pub(crate) enum Need {
 }
 
 impl Need {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Need::Root => "root",
             Need::Program(name) | Need::Other(name, _) => name,
@@ -90,7 +92,7 @@ pub(crate) fn is_installed(name: &str) -> bool {
 
 impl Test {
     pub(crate) fn new(name: impl Into<String>, run: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), needs: None, run: Box::new(run) }
+        Self { on: None, name: name.into(), needs: Vec::new(), run: Box::new(run) }
     }
 
     pub(crate) fn as_root(name: impl Into<String>, run: impl Fn() + Send + Sync + 'static) -> Self {
@@ -110,33 +112,41 @@ impl Test {
         name: impl Into<String>,
         run: impl Fn() + Send + Sync + 'static,
     ) -> Self {
-        Self { needs: Some(need), ..Self::new(name, run) }
+        Self::new(name, run).and(need)
+    }
+
+    pub(crate) fn on(self, on: &'static str) -> Self {
+        Self { on: Some(on), ..self }
+    }
+
+    pub(crate) fn and(mut self, need: Need) -> Self {
+        self.needs.push(need);
+        self
     }
 
     fn trial(self, module: &'static str) -> Trial {
-        Trial::test(format!("{module}::{}", self.name), move |context| {
-            if let Some(need) = self.needs
-                && !need.is_met()
-                && !need.is_required()
-            {
+        let on = self.on.map(|on| format!("{on}::")).unwrap_or_default();
+        let name = format!("{on}{module}::{}", self.name);
+        Trial::test(name.clone(), move |context| {
+            if let Some(need) = self.needs.iter().find(|need| !need.is_met() && !need.is_required()) {
                 // The harness counts it as ignored, but does not show the reason.
-                eprintln!("ignored {module}::{}: needs {}", self.name, need.name());
+                eprintln!("ignored {name}: needs {}", need.name());
+                note(&format!("{name} ignored: needs {}", need.name()));
                 context.ignore_for(format!("needs {}", need.name()))?;
             }
-            let name = format!("{module}::{}", self.name);
             let result = panic::catch_unwind(AssertUnwindSafe(&self.run));
-            note(&name, if result.is_ok() { "ok" } else { "failed" });
+            note(&format!("{name} {}", if result.is_ok() { "ok" } else { "failed" }));
             result.map_err(|payload| panic::resume_unwind(payload))
         })
     }
 }
 
 /// Adds a line to the file that `SEXTON_TEST_RESULTS` names, for scripts.
-fn note(name: &str, result: &str) {
+pub(crate) fn note(line: &str) {
     let Some(path) = std::env::var_os("SEXTON_TEST_RESULTS") else { return };
     let mut file = File::options().append(true).create(true).open(path).expect("SEXTON_TEST_RESULTS");
     // In one call: other tests do the same meanwhile.
-    file.write_all(format!("{name} {result}\n").as_bytes()).expect("SEXTON_TEST_RESULTS");
+    file.write_all(format!("{line}\n").as_bytes()).expect("SEXTON_TEST_RESULTS");
 }
 
 /// The tests of all modules.
@@ -145,6 +155,7 @@ pub(crate) fn trials(modules: Vec<(&'static str, Vec<Test>)>) -> impl Iterator<I
 }
 
 /// Names each test after its function.
+#[allow(unused_macros)]
 macro_rules! tests {
     ($($kind:ident $(($need:expr))? $name:ident),* $(,)?) => {
         pub(crate) fn tests() -> Vec<crate::Test> {
@@ -152,4 +163,5 @@ macro_rules! tests {
         }
     };
 }
+#[allow(unused_imports)]
 pub(crate) use tests;

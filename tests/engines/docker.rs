@@ -5,25 +5,32 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::common::screen::Screen;
-use crate::support::{DOCKER, Docker, Engine, file_with, sexton, wait_until};
+use crate::engine::docker::{Container, Docker};
+use crate::engine::{Engine, LIMITS, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS};
+use crate::support::{file_with, sexton, wait_until};
 
-crate::tests![
-    needing(DOCKER) pid_1_is_sexton,
-    needing(DOCKER) exit_codes_are_passed_on,
-    needing(DOCKER) a_container_stops_at_once_where_a_shell_takes_all_the_time,
-    needing(DOCKER) signals_arrive,
-    needing(DOCKER) orphans_are_reaped,
-    needing(DOCKER) a_terminal_has_job_control,
-    needing(DOCKER) sexton_works_locked_down,
-    needing(DOCKER) the_default_seccomp_profile_refuses_nothing,
-    needing(DOCKER) info_prints_the_commit,
-    needing(DOCKER) the_variable_configures_the_engines_init,
-    needing(DOCKER) the_example_dockerfile_works,
-    needing(DOCKER) the_termination_log_is_where_kubernetes_looks,
-    needing(DOCKER) an_out_of_memory_kill_is_named,
-    needing(DOCKER) the_limits_that_were_reached_are_named,
-    needing(DOCKER) a_health_check_counts_zombies,
-    needing(DOCKER) sexton_installs_itself_from_a_read_only_image,
+crate::engine::engine_tests![
+    Docker:
+        pid_1_is_sexton,
+        exit_codes_are_passed_on,
+        a_container_stops_at_once,
+        a_container_stops_at_once_right_after_its_start,
+        signals_arrive,
+        orphans_are_reaped,
+        a_terminal_has_job_control,
+        the_default_seccomp_profile_refuses_nothing,
+        version_and_commit_are_shown,
+        the_variable_configures_the_engines_init,
+        the_example_dockerfile_works,
+        the_termination_log_is_where_kubernetes_looks,
+        a_health_check_counts_zombies,
+        sexton_installs_itself_from_a_read_only_image;
+    Docker [NO_DEFAULT_ACTIONS]: a_shell_as_pid_1_takes_all_the_time_to_stop;
+    Docker [REAL_TIME_SIGNALS]: a_real_time_signal_arrives;
+    Docker [LIMITS]:
+        sexton_works_locked_down,
+        an_out_of_memory_kill_is_named,
+        the_limits_that_were_reached_are_named;
 ];
 
 /// Both ways: in the image, and from the engine.
@@ -33,20 +40,20 @@ fn both_ways<'a>(before: &[&'a str], after: &[&'a str]) -> [Vec<&'a str>; 2] {
     WAYS.map(|way| [before, way, after].concat())
 }
 
-fn pid_1_is_sexton() {
+fn pid_1_is_sexton(docker: &Docker) {
     for arguments in both_ways(&[], &["cat", "/proc/1/cmdline"]) {
-        let output = Docker::get().run(&arguments);
+        let output = docker.run(&arguments);
         let words = String::from_utf8(output.stdout).unwrap();
         let name = words.split('\0').next().unwrap();
         assert!(["/sexton", "/sbin/docker-init"].contains(&name), "{words}");
     }
     // The daemon's configuration makes it the default.
-    let output = Docker::get().run(&["busybox:test", "cat", "/proc/1/comm"]);
+    let output = docker.run(&["busybox:test", "cat", "/proc/1/comm"]);
     assert_eq!(output.stdout, b"docker-init\n", "{output:?}");
 }
 
-fn exit_codes_are_passed_on() {
-    let code = |arguments: &[&str]| Docker::get().run(arguments).status.code();
+fn exit_codes_are_passed_on(docker: &Docker) {
+    let code = |arguments: &[&str]| docker.run(arguments).status.code();
     for (words, expected) in [
         (&["sh", "-c", "exit 42"][..], 42),
         (&["true"], 0),
@@ -61,16 +68,11 @@ fn exit_codes_are_passed_on() {
     }
 }
 
-/// As PID 1, a shell that does not handle TERM ignores it, as any program would.
-fn a_container_stops_at_once_where_a_shell_takes_all_the_time() {
-    let script = "echo ready; while :; do sleep 0.1; done";
-    let shell = Docker::get().start_container(&["--init=false", "busybox:test", "sh", "-c", script]);
-    shell.prints("ready");
-    let (took, code) = shell.stop("3");
-    assert!(took >= Duration::from_secs(3), "{took:?}");
-    assert_eq!(code, 137);
-    for arguments in both_ways(&[], &["sh", "-c", script]) {
-        let container = Docker::get().start_container(&arguments);
+const ENDLESS: &str = "echo ready; while :; do sleep 0.1; done";
+
+fn a_container_stops_at_once(docker: &Docker) {
+    for arguments in both_ways(&[], &["sh", "-c", ENDLESS]) {
+        let container = docker.start_container(&arguments);
         container.prints("ready");
         let (took, code) = container.stop("50");
         // Well under a second here; the limit is for a machine under load.
@@ -79,42 +81,73 @@ fn a_container_stops_at_once_where_a_shell_takes_all_the_time() {
     }
 }
 
-fn signals_arrive() {
-    let script = "trap 'echo got-HUP' HUP; trap 'echo got-USR1' USR1; trap 'echo got-37; exit 7' 37
+/// As PID 1, a shell that does not handle TERM ignores it, as any program would.
+fn a_shell_as_pid_1_takes_all_the_time_to_stop(docker: &Docker) {
+    let shell = docker.start_container(&["--init=false", "busybox:test", "sh", "-c", ENDLESS]);
+    shell.prints("ready");
+    let (took, code) = shell.stop("3");
+    assert!(took >= Duration::from_secs(3), "{took:?}");
+    assert_eq!(code, 137);
+}
+
+/// However many descriptors there may be: a daemon often sets a million.
+fn a_container_stops_at_once_right_after_its_start(docker: &Docker) {
+    let limit = format!("nofile={0}:{0}", docker.descriptor_limit());
+    for arguments in both_ways(&["--ulimit", &limit], &["sleep", "1000"]) {
+        let container = docker.start_container(&arguments);
+        let (took, code) = container.stop("50");
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert_eq!(code, 143);
+    }
+}
+
+/// Sends each of these; then the command exits by the last.
+fn arrive(docker: &Docker, signals: &[(&str, &str)]) {
+    let script =
+        "trap 'echo got-HUP' HUP; trap 'echo got-USR1' USR1; trap 'echo got-37' 37; trap 'exit 7' TERM
         echo ready; while :; do sleep 0.05; done";
     for arguments in both_ways(&[], &["sh", "-c", script]) {
-        let container = Docker::get().start_container(&arguments);
+        let container = docker.start_container(&arguments);
         container.prints("ready");
-        for (signal, line) in [("HUP", "got-HUP"), ("USR1", "got-USR1"), ("RTMIN+3", "got-37")] {
+        for (signal, line) in signals {
             container.kill(signal);
             container.prints(line);
         }
+        container.kill("TERM");
         assert_eq!(container.code(), 7);
     }
 }
 
-fn zombies(container: &crate::support::Container) -> usize {
+fn signals_arrive(docker: &Docker) {
+    arrive(docker, &[("HUP", "got-HUP"), ("USR1", "got-USR1")]);
+}
+
+fn a_real_time_signal_arrives(docker: &Docker) {
+    arrive(docker, &[("RTMIN+3", "got-37")]);
+}
+
+fn zombies(container: &Container) -> usize {
     let states = container.exec(&["sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //'"]);
     states.lines().filter(|line| line.starts_with('Z')).count()
 }
 
-fn orphans_are_reaped() {
+fn orphans_are_reaped(docker: &Docker) {
     let script = "for n in 1 2 3 4 5 6 7 8; do (sleep 0.5 &); done; echo left; exec sleep 1000";
     for arguments in both_ways(&[], &["sh", "-c", script]) {
-        let container = Docker::get().start_container(&arguments);
+        let container = docker.start_container(&arguments);
         container.prints("left");
         wait_until("no zombie is left", || zombies(&container) == 0);
     }
     // The control: without an init they stay.
-    let container = Docker::get().start_container(&["--init=false", "busybox:test", "sh", "-c", script]);
+    let container = docker.start_container(&["--init=false", "busybox:test", "sh", "-c", script]);
     container.prints("left");
     wait_until("they are zombies", || zombies(&container) == 8);
 }
 
-fn a_terminal_has_job_control() {
+fn a_terminal_has_job_control(docker: &Docker) {
     for arguments in both_ways(&[], &["sh"]) {
         let mut terminal = Screen::new();
-        let mut run = Docker::get().client(&["run", "--rm", "-it", "--network", "none"]);
+        let mut run = docker.client(&["run", "--rm", "-it", "--network", "none"]);
         run.args(&arguments);
         let mut client = terminal.start(run);
         terminal.types("echo up-$((1 + 1))\n");
@@ -154,21 +187,21 @@ const LOCKED_DOWN: [&str; 12] = [
     "--memory-swap=8m",
 ];
 
-fn sexton_works_locked_down() {
+fn sexton_works_locked_down(docker: &Docker) {
     let script = "(sleep 0.1 &); id -u; sleep 0.3; cat /proc/[0-9]*/stat | grep -c ') Z '; exit 42";
     for arguments in both_ways(&LOCKED_DOWN, &["sh", "-c", script]) {
-        let output = Docker::get().run(&arguments);
+        let output = docker.run(&arguments);
         assert_eq!(output.stdout, b"1234\n0\n", "{output:?}");
         assert_eq!(output.status.code(), Some(42));
     }
 }
 
 /// With every option; what is refused is logged at -v.
-fn the_default_seccomp_profile_refuses_nothing() {
+fn the_default_seccomp_profile_refuses_nothing(docker: &Docker) {
     let script = "(trap '' TERM; sleep 1000 &); (sleep 0 &); sleep 0.2; kill -USR1 1; sleep 1000";
     let options = "-vv -A -T -k 9 -t 200ms -d 0 -p KILL -m -r USR2:TERM";
     for arguments in both_ways(&["-e", &format!("SEXTON_OPTIONS={options}")], &["sh", "-c", script]) {
-        let output = Docker::get().run(&arguments);
+        let output = docker.run(&arguments);
         let logged = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(138), "it dies of its own USR1: {logged}");
         for refusal in ["not permitted", "not implemented", "denied", "nvalid"] {
@@ -178,20 +211,25 @@ fn the_default_seccomp_profile_refuses_nothing() {
     }
 }
 
-fn info_prints_the_commit() {
-    let version = Command::new(sexton()).arg("--version").output().expect("sexton");
-    let version = String::from_utf8(version.stdout).unwrap();
-    let Some((_, commit)) = version.trim().split_once(" - git.") else { return };
-    let info = Docker::get().answers(&["info"]);
+/// Docker asks the init for both.
+fn version_and_commit_are_shown(docker: &Docker) {
+    let answer = Command::new(sexton()).arg("--version").output().expect("sexton");
+    let answer = String::from_utf8(answer.stdout).unwrap();
+    let (version, commit) = answer.trim().split_once(" - git.").unwrap_or((answer.trim(), ""));
+    let format = "{{range .Server.Components}}{{.Name}} {{.Version}} {{.Details.GitCommit}}\n{{end}}";
+    let shown = docker.answers(&["version", "--format", format]);
+    let expected = format!("docker-init {} {commit}", version.trim_start_matches("sexton "));
+    assert!(shown.lines().any(|line| line == expected), "{expected:?}: {shown}");
+    let info = docker.answers(&["info"]);
     assert!(info.contains(&format!("init version: {commit}")), "{info}");
 }
 
-fn the_variable_configures_the_engines_init() {
+fn the_variable_configures_the_engines_init(docker: &Docker) {
     let script =
         "(trap 'sleep 0.3; echo last line; exit' TERM; while :; do sleep 0.05; done) & sleep 0.3; exit 5";
     let run = |options: &str| {
         let variable = format!("SEXTON_OPTIONS={options}");
-        Docker::get().run(&["--init", "-e", &variable, "busybox:test", "sh", "-c", script])
+        docker.run(&["--init", "-e", &variable, "busybox:test", "sh", "-c", script])
     };
     let output = run("-t 30");
     assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(5), &b"last line\n"[..]));
@@ -203,13 +241,13 @@ fn the_variable_configures_the_engines_init() {
     assert_eq!(output.stderr, b"sexton: SEXTON_OPTIONS: -q: unknown option (see sexton --help)\n");
 }
 
-fn the_example_dockerfile_works() {
+fn the_example_dockerfile_works(docker: &Docker) {
     let context = tempfile::tempdir().unwrap();
     fs::create_dir_all(context.path().join("target/release")).unwrap();
     fs::copy(sexton(), context.path().join("target/release/sexton")).unwrap();
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Dockerfile.example");
     let path = context.path().to_str().unwrap();
-    Docker::get().answers(&[
+    docker.answers(&[
         "build",
         "-q",
         "-f",
@@ -220,15 +258,15 @@ fn the_example_dockerfile_works() {
         "example:test",
         path,
     ]);
-    let output = Docker::get().run(&["--init=false", "example:test"]);
+    let output = docker.run(&["--init=false", "example:test"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("and this is process 1:\n/sexton -- sh -c "), "{text}");
 }
 
-fn the_termination_log_is_where_kubernetes_looks() {
+fn the_termination_log_is_where_kubernetes_looks(docker: &Docker) {
     let (_directory, log) = file_with("");
     let volume = format!("{}:/dev/termination-log", log.display());
-    let container = Docker::get().start_container(&[
+    let container = docker.start_container(&[
         "--init",
         "-e",
         "SEXTON_OPTIONS=-T",
@@ -251,12 +289,11 @@ fn the_termination_log_is_where_kubernetes_looks() {
     );
 }
 
-fn an_out_of_memory_kill_is_named() {
+fn an_out_of_memory_kill_is_named(docker: &Docker) {
     let (_directory, log) = file_with("");
     let volume = format!("{}:/dev/termination-log", log.display());
     let options = ["--memory", "20m", "--memory-swap", "20m", "-v", &volume, "-e", "SEXTON_OPTIONS=-T"];
-    let output =
-        Docker::get().run(&[&options[..], &["--init", "busybox:test", "tail", "/dev/zero"]].concat());
+    let output = docker.run(&[&options[..], &["--init", "busybox:test", "tail", "/dev/zero"]].concat());
     assert_eq!(output.status.code(), Some(137), "{output:?}");
     let words = fs::read_to_string(log).unwrap();
     let expected =
@@ -264,7 +301,7 @@ fn an_out_of_memory_kill_is_named() {
     assert!(words.ends_with(expected), "{words}");
 }
 
-fn the_limits_that_were_reached_are_named() {
+fn the_limits_that_were_reached_are_named(docker: &Docker) {
     let busy = "timeout 1 sh -c 'while :; do :; done'; exit 3";
     let forking = "n=0; while [ $n -lt 40 ]; do sleep 1000 & n=$((n + 1)); done; exit 3";
     for (limit, script, part) in [
@@ -276,15 +313,14 @@ fn the_limits_that_were_reached_are_named() {
         let volume = format!("{}:/dev/termination-log", log.display());
         let options =
             ["-v", &volume, "-e", "SEXTON_OPTIONS=-T", "--init", "busybox:test", "sh", "-c", script];
-        Docker::get().run(&[&limit[..], &options].concat());
+        docker.run(&[&limit[..], &options].concat());
         let words = fs::read_to_string(log).unwrap();
         assert!(words.contains(part), "{words}");
     }
 }
 
 /// A program that does not wait for its child holds a zombie, until it ends itself.
-fn a_health_check_counts_zombies() {
-    let docker = Docker::get();
+fn a_health_check_counts_zombies(docker: &Docker) {
     let context = tempfile::tempdir().unwrap();
     let file = "FROM sexton:test\nHEALTHCHECK --interval=500ms --retries=1 CMD [\"/sexton\", \"-z\"]\n";
     fs::write(context.path().join("Dockerfile"), file).unwrap();
@@ -306,7 +342,7 @@ fn a_health_check_counts_zombies() {
 }
 
 /// As an init container does it.
-fn sexton_installs_itself_from_a_read_only_image() {
+fn sexton_installs_itself_from_a_read_only_image(docker: &Docker) {
     let volume = tempfile::tempdir().unwrap();
     let mount = format!("{}:/volume", volume.path().display());
     for _ in 0..2 {
@@ -321,7 +357,7 @@ fn sexton_installs_itself_from_a_read_only_image() {
             "--install",
             "/volume",
         ];
-        let output = Docker::get().run(&words);
+        let output = docker.run(&words);
         assert!(output.status.success(), "{output:?}");
     }
     let mount = format!("{}:/volume:ro", volume.path().display());
@@ -336,5 +372,5 @@ fn sexton_installs_itself_from_a_read_only_image() {
         "-c",
         "exit 6",
     ];
-    assert_eq!(Docker::get().run(&words).status.code(), Some(6));
+    assert_eq!(docker.run(&words).status.code(), Some(6));
 }

@@ -5,26 +5,29 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use crate::Test;
 use crate::common::harness::Need;
-use crate::support::{DOCKER, Docker, Engine, all, name, run, sexton, text, wait_until};
+use crate::engine::Engine;
+use crate::engine::docker::Docker;
+use crate::support::{all, name, run, sexton, text, wait_until};
 
-/// What the test of the Compose file needs.
-const COMPOSE: Need = Need::Other("compose", || {
-    matches!(DOCKER, Need::Other(_, docker) if docker()) && all(&["docker-compose"])
-});
+const COMPOSE: Need = Need::Other("compose", || all(&["docker-compose"]));
 
-crate::tests![
-    needing(DOCKER) every_dockerfile_works,
-    needing(COMPOSE) the_compose_file_works,
-    new every_example_has_a_test,
+crate::engine::engine_tests![
+    Docker: every_dockerfile_works;
+    Docker [COMPOSE]: the_compose_file_works;
 ];
+
+/// Those that need no engine.
+pub(crate) fn plain_tests() -> Vec<Test> {
+    vec![Test::new("every_example_has_a_test", every_example_has_a_test)]
+}
 
 fn directory() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/examples"))
 }
 
-fn every_dockerfile_works() {
-    let docker = Docker::get();
+fn every_dockerfile_works(docker: &Docker) {
     for base in ["debian", "alpine", "distroless", "scratch"] {
         let context = tempfile::tempdir().unwrap();
         fs::copy(sexton(), context.path().join("sexton")).unwrap();
@@ -43,8 +46,7 @@ fn every_dockerfile_works() {
 
 /// The services run without a network, as this daemon has none. Its
 /// configuration gives every container an init: in the worker, there are two.
-fn the_compose_file_works() {
-    let docker = Docker::get();
+fn the_compose_file_works(docker: &Docker) {
     docker.answers(&["tag", "busybox:test", "example/app:1"]);
     let project = tempfile::tempdir().unwrap();
     fs::copy(sexton(), project.path().join("sexton")).unwrap();

@@ -5,18 +5,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::common::harness::Need;
-use crate::support::{DOCKER, Docker, Engine, PODMAN, Podman, name, wait_until};
+use crate::engine::Engine;
+use crate::engine::docker::Docker;
+use crate::engine::podman::Podman;
+use crate::support::{name, wait_until};
 
-crate::tests![
-    needing(DOCKER_AND_IMAGE) docker_loads_the_image_of_each_architecture,
-    needing(DOCKER_AND_IMAGE) the_image_serves_copy_from,
-    needing(DOCKER_AND_IMAGE) the_image_lists_the_zombies_of_another_container,
-    needing(PODMAN_AND_IMAGE) podman_loads_the_image_of_this_machine,
-    needing(PODMAN_AND_IMAGE) the_image_is_a_volume,
+crate::engine::engine_tests![
+    Docker [IMAGE]:
+        docker_loads_the_image_of_each_architecture,
+        the_image_serves_copy_from,
+        the_image_lists_the_zombies_of_another_container;
+    Podman [IMAGE]:
+        podman_loads_the_image_of_this_machine,
+        the_image_is_a_volume;
 ];
 
-const DOCKER_AND_IMAGE: Need = Need::Other("image", || DOCKER.is_met() && image().exists());
-const PODMAN_AND_IMAGE: Need = Need::Other("image", || PODMAN.is_met() && image().exists());
+const IMAGE: Need = Need::Other("image", || image().exists());
 
 fn image() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/sexton-oci.tar")
@@ -40,16 +44,16 @@ fn load(engine: &impl Engine, suffix: &str) -> String {
     format!("localhost/sexton:{VERSION}{suffix}")
 }
 
-fn loaded_by_docker() -> String {
-    load(Docker::get(), &format!("-{}", architecture()))
+fn loaded_by_docker(docker: &Docker) -> String {
+    load(docker, &format!("-{}", architecture()))
 }
 
-fn loaded_by_podman() -> String {
-    load(Podman::get(), "")
+fn loaded_by_podman(podman: &Podman) -> String {
+    load(podman, "")
 }
 
-fn docker_loads_the_image_of_each_architecture() {
-    let (docker, name) = (Docker::get(), loaded_by_docker());
+fn docker_loads_the_image_of_each_architecture(docker: &Docker) {
+    let name = loaded_by_docker(docker);
     assert!(docker.answers(&["run", "--rm", "--network", "none", &name, "--version"]).contains(VERSION));
     let images = docker.answers(&["images", "localhost/sexton", "--format", "{{.Tag}}"]);
     for arch in fs::read_dir(image().parent().unwrap())
@@ -71,41 +75,41 @@ fn docker_loads_the_image_of_each_architecture() {
     assert_eq!(field("{{index .Config.Labels \"org.opencontainers.image.version\"}}"), VERSION);
 }
 
-fn the_image_serves_copy_from() {
-    let (docker, image, name) = (Docker::get(), loaded_by_docker(), name());
+fn the_image_serves_copy_from(docker: &Docker) {
+    let (image, name) = (loaded_by_docker(docker), name());
     let directory = tempfile::tempdir().expect("a directory");
     let dockerfile = format!(
         "FROM busybox:test\nCOPY --from={image} /sexton /tini /bin/\nENTRYPOINT [\"/bin/sexton\", \"--\"]\n"
     );
     fs::write(directory.path().join("Dockerfile"), dockerfile).expect("a file");
     docker.answers(&["build", "--network", "none", "--tag", &name, directory.path().to_str().unwrap()]);
-    let run = |words: &[&str]| Docker::get().run(&[&["--init=false", &name], words].concat());
+    let run = |words: &[&str]| docker.run(&[&["--init=false", &name], words].concat());
     assert_eq!(run(&["sh", "-c", "exit 42"]).status.code(), Some(42));
     assert!(run(&["/bin/tini", "--version"]).stdout.starts_with(b"tini version "));
     docker.answers(&["rmi", &name]);
 }
 
-fn the_image_lists_the_zombies_of_another_container() {
-    let image = loaded_by_docker();
+fn the_image_lists_the_zombies_of_another_container(docker: &Docker) {
+    let image = loaded_by_docker(docker);
     let script = "sleep 0.1 & exec sleep 1000";
-    let container = Docker::get().start_container(&["--init=false", "busybox:test", "sh", "-c", script]);
+    let container = docker.start_container(&["--init=false", "busybox:test", "sh", "-c", script]);
     let pid = format!("container:{}", container.name);
     wait_until("there is a zombie", || container.exec(&["ps"]).contains("[sleep]"));
-    let output = Docker::get().run(&["--init=false", "--pid", &pid, &image, "-z"]);
+    let output = docker.run(&["--init=false", "--pid", &pid, &image, "-z"]);
     let listed = String::from_utf8_lossy(&output.stdout);
     assert!(listed.contains("PID 1 (sleep) does not reap"), "{output:?}");
     assert_eq!(output.status.code(), Some(1));
 }
 
-fn podman_loads_the_image_of_this_machine() {
-    let (podman, name) = (Podman::get(), loaded_by_podman());
+fn podman_loads_the_image_of_this_machine(podman: &Podman) {
+    let name = loaded_by_podman(podman);
     assert!(podman.answers(&["run", "--rm", &name, "--version"]).contains(VERSION));
     let arch = podman.answers(&["image", "inspect", "--format", "{{.Architecture}}", &name]);
     assert_eq!(arch.trim(), architecture());
 }
 
-fn the_image_is_a_volume() {
-    let (podman, image) = (Podman::get(), loaded_by_podman());
+fn the_image_is_a_volume(podman: &Podman) {
+    let image = loaded_by_podman(podman);
     let mount = format!("type=image,source={image},destination=/init");
     let run = ["run", "--rm", "--mount", &mount, "--entrypoint", "/init/sexton", "localhost/busybox:test"];
     let output = podman.output(&[&run[..], &["sh", "-c", "cat /proc/1/comm; exit 7"]].concat());

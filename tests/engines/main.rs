@@ -8,7 +8,9 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod containerd;
 mod docker;
+mod engine;
 mod examples;
 mod image;
 mod podman;
@@ -22,19 +24,18 @@ use std::process::ExitCode;
 use libtest2_mimic::Harness;
 
 use common::harness;
-pub(crate) use common::harness::{Test, tests};
+pub(crate) use common::harness::Test;
 
 /// The tests run in a child of this process, so that one process is left to tidy up.
 fn main() -> ExitCode {
     if !support::is_in_place() {
-        return support::in_a_place(|mut child| {
-            let status = child.args(std::env::args_os().skip(1)).status().expect("the tests");
-            ExitCode::from(status.code().map_or(1, |code| code as u8))
-        });
+        return support::in_a_place(engine::end_all);
     }
     let modules = vec![
+        ("containerd", containerd::tests()),
         ("docker", docker::tests()),
         ("examples", examples::tests()),
+        ("examples", examples::plain_tests()),
         ("image", image::tests()),
         ("podman", podman::tests()),
         ("probes", probes::tests()),

@@ -3,14 +3,19 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::support::{Container, DOCKER, Docker, Engine, PODMAN, Podman, name, wait_until};
+use crate::engine::docker::{Container, Docker};
+use crate::engine::podman::Podman;
+use crate::engine::{Engine, KILLS_EXEC};
+use crate::support::{name, wait_until};
 
-crate::tests![
-    needing(DOCKER) docker_exec_with_a_limit_leaves_nothing,
-    needing(DOCKER) a_docker_health_check_with_a_limit_leaves_nothing,
-    needing(DOCKER) a_shorter_limit_of_dockers_ends_the_command,
-    needing(PODMAN) podman_exec_with_a_limit_leaves_nothing,
-    needing(PODMAN) a_podman_health_check_with_a_limit_leaves_nothing,
+crate::engine::engine_tests![
+    Docker:
+        docker_exec_with_a_limit_leaves_nothing,
+        a_docker_health_check_with_a_limit_leaves_nothing;
+    Docker [KILLS_EXEC]: a_shorter_limit_of_dockers_ends_the_command;
+    Podman:
+        podman_exec_with_a_limit_leaves_nothing,
+        a_podman_health_check_with_a_limit_leaves_nothing;
 ];
 
 /// Children of every kind, and none of them, nor the command, heeds TERM.
@@ -35,8 +40,7 @@ fn left_in(container: &Container) -> usize {
     left(&container.exec(&["ps"]))
 }
 
-fn docker_exec_with_a_limit_leaves_nothing() {
-    let docker = Docker::get();
+fn docker_exec_with_a_limit_leaves_nothing(docker: &Docker) {
     let container = docker.start_container(&["--init", "busybox:test", "sleep", "1000"]);
     let exec = |limit: &[&str]| docker.output(&[&["exec", &container.name], &probe(limit)[..]].concat());
     for _ in 0..ROUNDS {
@@ -53,7 +57,7 @@ fn docker_exec_with_a_limit_leaves_nothing() {
 }
 
 /// An image with such a health check.
-fn with_health_check(check: &[&str], timeout: &str) -> String {
+fn with_health_check(docker: &Docker, check: &[&str], timeout: &str) -> String {
     let context = tempfile::tempdir().unwrap();
     let words: Vec<String> = check.iter().map(|word| format!("{word:?}")).collect();
     let file = format!(
@@ -62,37 +66,36 @@ fn with_health_check(check: &[&str], timeout: &str) -> String {
     );
     fs::write(context.path().join("Dockerfile"), file).unwrap();
     let image = format!("{}:test", name());
-    Docker::get().answers(&["build", "-q", "-t", &image, context.path().to_str().unwrap()]);
+    docker.answers(&["build", "-q", "-t", &image, context.path().to_str().unwrap()]);
     image
 }
 
-fn wait_for_failures(container: &Container, count: usize) {
+fn wait_for_failures(docker: &Docker, container: &Container, count: usize) {
     wait_until("the checks have failed", || {
         let format = ["inspect", "-f", "{{.State.Health.FailingStreak}}", &container.name];
-        Docker::get().answers(&format).trim().parse::<usize>().unwrap() >= count
+        docker.answers(&format).trim().parse::<usize>().unwrap() >= count
     });
 }
 
-fn a_docker_health_check_with_a_limit_leaves_nothing() {
-    let docker = Docker::get();
-    let image = with_health_check(&probe(&LIMIT), "30s");
+fn a_docker_health_check_with_a_limit_leaves_nothing(docker: &Docker) {
+    let image = with_health_check(docker, &probe(&LIMIT), "30s");
     let container = docker.start_container(&["--init", &image, "sleep", "1000"]);
-    wait_for_failures(&container, ROUNDS);
+    wait_for_failures(docker, &container, ROUNDS);
     wait_until("nothing is left between two checks", || left_in(&container) == 0);
     let log = docker.answers(&["inspect", "-f", "{{json .State.Health.Log}}", &container.name]);
     assert!(log.contains("\"ExitCode\":137"), "{log}");
     // The control.
-    let image = with_health_check(&probe(&["timeout", "-s", "KILL", "0.3"]), "30s");
+    let image = with_health_check(docker, &probe(&["timeout", "-s", "KILL", "0.3"]), "30s");
     let container = docker.start_container(&["--init", &image, "sleep", "1000"]);
-    wait_for_failures(&container, 3);
+    wait_for_failures(docker, &container, 3);
     assert!(left_in(&container) >= 12);
 }
 
-fn a_shorter_limit_of_dockers_ends_the_command() {
+fn a_shorter_limit_of_dockers_ends_the_command(docker: &Docker) {
     let check = ["/sexton", "-x", "1h", "-t", "1", "--", "sh", "-c", "sleep 1234 & exec sleep 4321"];
-    let image = with_health_check(&check, "300ms");
-    let container = Docker::get().start_container(&["--init", &image, "sleep", "1000"]);
-    wait_for_failures(&container, 3);
+    let image = with_health_check(docker, &check, "300ms");
+    let container = docker.start_container(&["--init", &image, "sleep", "1000"]);
+    wait_for_failures(docker, &container, 3);
     wait_until("no command is left between two checks", || {
         let ps = container.exec(&["ps"]);
         // What the command has forked, no process is there to end.
@@ -100,8 +103,8 @@ fn a_shorter_limit_of_dockers_ends_the_command() {
     });
 }
 
-fn podman_exec_with_a_limit_leaves_nothing() {
-    let (podman, name) = (Podman::get(), name());
+fn podman_exec_with_a_limit_leaves_nothing(podman: &Podman) {
+    let name = name();
     podman.answers(&["run", "-d", "--init", "--name", &name, "localhost/busybox:test", "sleep", "1000"]);
     let ps = || podman.answers(&["exec", &name, "ps"]);
     wait_until("the command runs", || ps().contains("sleep 1000"));
@@ -120,34 +123,33 @@ fn podman_exec_with_a_limit_leaves_nothing() {
 
 /// A container with the probe as its health check, to be run by hand. The check is one line
 /// of words, so the probe is in a file.
-fn with_podman_health_check(limit: &[&str]) -> String {
+fn with_podman_health_check(podman: &Podman, limit: &[&str]) -> String {
     let name = name();
     let check = format!("--health-cmd={} sh /tmp/probe", limit.join(" "));
     let options = ["run", "-d", "--init", "--health-interval=disable", &check, "--name", &name];
-    Podman::get().answers(&[&options[..], &["localhost/busybox:test", "sleep", "1000"]].concat());
-    wait_until("the command runs", || podman_ps(&name).contains("sleep 1000"));
-    Podman::get().answers(&["exec", &name, "sh", "-c", "echo \"$0\" > /tmp/probe", PROBE]);
+    podman.answers(&[&options[..], &["localhost/busybox:test", "sleep", "1000"]].concat());
+    wait_until("the command runs", || podman_ps(podman, &name).contains("sleep 1000"));
+    podman.answers(&["exec", &name, "sh", "-c", "echo \"$0\" > /tmp/probe", PROBE]);
     name
 }
 
-fn podman_ps(name: &str) -> String {
-    Podman::get().answers(&["exec", name, "ps"])
+fn podman_ps(podman: &Podman, name: &str) -> String {
+    podman.answers(&["exec", name, "ps"])
 }
 
-fn a_podman_health_check_with_a_limit_leaves_nothing() {
-    let podman = Podman::get();
-    let name = with_podman_health_check(&LIMIT);
+fn a_podman_health_check_with_a_limit_leaves_nothing(podman: &Podman) {
+    let name = with_podman_health_check(podman, &LIMIT);
     for _ in 0..ROUNDS {
         let start = Instant::now();
         let output = podman.output(&["healthcheck", "run", &name]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         assert!(start.elapsed() >= Duration::from_millis(500));
-        assert_eq!(left(&podman_ps(&name)), 0);
+        assert_eq!(left(&podman_ps(podman, &name)), 0);
     }
     podman.answers(&["rm", "-f", "-t", "0", &name]);
     // The control.
-    let name = with_podman_health_check(&["timeout", "-s", "KILL", "0.3"]);
+    let name = with_podman_health_check(podman, &["timeout", "-s", "KILL", "0.3"]);
     podman.output(&["healthcheck", "run", &name]);
-    wait_until("they are left", || left(&podman_ps(&name)) == 4);
+    wait_until("they are left", || left(&podman_ps(podman, &name)) == 4);
     podman.answers(&["rm", "-f", "-t", "0", &name]);
 }

@@ -9,7 +9,9 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 use crate::common::harness::Need;
-use crate::support::{Container, DOCKER, Docker, all, parsed, repeat_until, wait_until};
+use crate::engine::MACHINES_FILES;
+use crate::engine::docker::{Container, Docker};
+use crate::support::{all, parsed, repeat_until, wait_until};
 use crate::top::{LOCKED_DOWN, from_beside};
 
 /// What it needs besides Docker.
@@ -20,14 +22,13 @@ const CELERY: Need = Need::Other("celery", || {
             .stderr(Stdio::null())
             .status()
     };
-    matches!(DOCKER, Need::Other(_, docker) if docker())
-        && all(&["redis-server", "redis-cli", "python3"])
-        && python().is_ok_and(|status| status.success())
+    all(&["redis-server", "redis-cli", "python3"]) && python().is_ok_and(|status| status.success())
 });
 
-crate::tests![
-    needing(CELERY) celery_leaves_no_zombies_and_finishes_its_task,
-    needing(CELERY) what_uses_the_cpu_is_not_zombies_but_renderers,
+crate::engine::engine_tests![
+    Docker [CELERY, MACHINES_FILES]:
+        celery_leaves_no_zombies_and_finishes_its_task,
+        what_uses_the_cpu_is_not_zombies_but_renderers;
 ];
 
 /// `render` is the external program: it leaves two grandchildren, which end later.
@@ -109,7 +110,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(pool: &str) -> Self {
+    fn start(docker: &'static Docker, pool: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         fs::write(at("app.py"), APP).unwrap();
@@ -136,7 +137,7 @@ impl Worker {
             ["-m", "celery", "-A", "app", "worker", "--pool", pool, "--concurrency", "4"].map(String::from),
         );
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let container = Docker::get().start_container(&arguments);
+        let container = docker.start_container(&arguments);
         Self { container, directory, python, _redis: redis }
     }
 
@@ -152,8 +153,8 @@ impl Worker {
     }
 }
 
-fn celery_leaves_no_zombies_and_finishes_its_task() {
-    let worker = Worker::start("threads");
+fn celery_leaves_no_zombies_and_finishes_its_task(docker: &'static Docker) {
+    let worker = Worker::start(docker, "threads");
     let container = &worker.container;
     let at = |name: &str| worker.directory.path().join(name);
     worker.produce(SMALL_TASKS);
@@ -169,8 +170,8 @@ fn celery_leaves_no_zombies_and_finishes_its_task() {
 }
 
 /// As it is seen from a second container.
-fn what_uses_the_cpu_is_not_zombies_but_renderers() {
-    let worker = Worker::start("prefork");
+fn what_uses_the_cpu_is_not_zombies_but_renderers(docker: &'static Docker) {
+    let worker = Worker::start(docker, "prefork");
     let container = &worker.container;
     worker.produce(LARGE_TASKS);
     wait_until("four renderers run", || {
@@ -180,7 +181,7 @@ fn what_uses_the_cpu_is_not_zombies_but_renderers() {
     // One that may read the cgroup's own count, over the same time.
     // Between two tasks, a process of the worker may have none.
     let json = repeat_until(
-        || from_beside(&container.name, &[], &["--top=5", "--format=json"]),
+        || from_beside(docker, &container.name, &[], &["--top=5", "--format=json"]),
         |json| {
             let renderers =
                 "[[p['now'], p['parent']['count']] for p in d['programs'] if p['program'] == 'render']";
@@ -191,7 +192,7 @@ fn what_uses_the_cpu_is_not_zombies_but_renderers() {
     assert_eq!(json.status.code(), Some(0), "{json:?}");
 
     let text = repeat_until(
-        || from_beside(&container.name, LOCKED_DOWN, &["--top=5"]),
+        || from_beside(docker, &container.name, LOCKED_DOWN, &["--top=5"]),
         |output| {
             let text = String::from_utf8_lossy(&output.stdout);
             let verdict = text.lines().find(|line| line.starts_with("render uses ")).unwrap_or_default();

@@ -1,0 +1,173 @@
+//! containerd, as `ctr` reaches it: one of this run's own for each row.
+
+use std::fs::{self, File};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::Engine;
+use super::home::{Cgroups, Home};
+use crate::common::harness::{Need, is_installed, note};
+use crate::common::process::process;
+use crate::common::wait::wait_until;
+use crate::support::{name, root_file_system, run, text};
+
+/// A containerd: its socket, data, and network and mount namespaces.
+pub(crate) struct Containerd {
+    need: Need,
+    home: Home,
+    started: OnceLock<()>,
+}
+
+static TABLE: [Containerd; 1] = [Containerd {
+    need: Need::Other("sid-containerd", || {
+        is_installed("busybox") && Home::sid(Cgroups::Machine).has(&["containerd", "ctr", "runc"])
+    }),
+    home: Home::sid(Cgroups::Machine),
+    started: OnceLock::new(),
+}];
+
+/// Serves until the tests have ended and been tidied up.
+const SERVE: &str = r#"containerd --config "$1" & echo $! > "$2"; read -r _; kill $!; wait"#;
+
+impl Engine for Containerd {
+    fn table() -> &'static [Self] {
+        &TABLE
+    }
+
+    fn need(&self) -> Need {
+        self.need
+    }
+
+    fn lacks(&self) -> &'static [Need] {
+        &[]
+    }
+
+    fn command(&self) -> Command {
+        self.started.get_or_init(|| self.start());
+        self.ctr()
+    }
+
+    /// Its containers outlive it, so they come first.
+    fn end(&self) {
+        let ctr = |arguments: &[&str]| {
+            let mut command = self.ctr();
+            command.args(arguments);
+            run(command)
+        };
+        let tasks = || String::from_utf8_lossy(&ctr(&["task", "list", "-q"]).stdout).into_owned();
+        for task in tasks().lines() {
+            ctr(&["task", "delete", "--force", task]);
+        }
+        wait_until("its containers have ended", || tasks().is_empty());
+        let pid =
+            fs::read_to_string(self.directory().join("pid")).expect("a PID").trim().parse().expect("a PID");
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        // Its parent waits for it later.
+        wait_until("containerd ends", || process(pid).is_none_or(|process| process.state == 'Z'));
+    }
+}
+
+impl Containerd {
+    fn start(&self) {
+        let directory = self.directory();
+        fs::create_dir(&directory).expect("a directory");
+        let at = |name: &str| directory.join(name);
+        let configuration = format!(
+            "version = 3\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.cri.v1.images\", \
+             \"io.containerd.cri.v1.runtime\", \"io.containerd.grpc.v1.cri\", \"io.containerd.nri.v1.nri\"]\n\
+             [grpc]\naddress = {:?}\n",
+            at("data"),
+            at("state"),
+            at("socket"),
+        );
+        fs::write(at("containerd.toml"), configuration).expect("containerd.toml");
+        let log = File::create(at("log")).expect("a log");
+        let mut command = self.home.command("sh", &directory);
+        command.args(["-c", SERVE, "serve"]).arg(at("containerd.toml")).arg(at("pid"));
+        command.stdin(Stdio::inherit()).stdout(log.try_clone().expect("a log")).stderr(log);
+        thread::spawn(move || command.status());
+        wait_until("containerd answers", || {
+            self.ctr().arg("version").output().is_ok_and(|output| output.status.success())
+        });
+        note(&format!("{} version: {}", self.name(), self.version()));
+    }
+
+    fn ctr(&self) -> Command {
+        let mut command = self.home.command("ctr", &self.directory());
+        command.arg("--address").arg(self.directory().join("socket"));
+        command
+    }
+
+    fn version(&self) -> String {
+        let version = |program: &str, word: usize| {
+            let output = self.home.command(program, &self.directory()).arg("--version").output();
+            let text = text(output.expect("a version"));
+            text.split_whitespace().nth(word).expect("a version").trim_end_matches("+unknown").to_owned()
+        };
+        format!("containerd {}, runc {}", version("containerd", 2), version("runc", 2))
+    }
+
+    /// A container of the busybox root, which is made of these options and this command.
+    fn words(name: &str, options: &[&str], words: &[&str]) -> Vec<String> {
+        let root = root_file_system().to_str().expect("text");
+        let run = ["run", "--rootfs", "--env", "PATH=/bin"];
+        [&run, options, &[root, name], words].concat().into_iter().map(String::from).collect()
+    }
+
+    /// `ctr run` to its end.
+    pub(crate) fn run(&self, options: &[&str], words: &[&str]) -> Output {
+        let mut command = self.command();
+        command.args(Self::words(&name(), &[&["--rm"], options].concat(), words));
+        run(command)
+    }
+
+    /// Starts a container in the background.
+    pub(crate) fn start_container(&self, options: &[&str], words: &[&str]) -> Task<'_> {
+        let name = name();
+        let mut command = self.command();
+        command.args(Self::words(&name, &[&["--rm", "--null-io"], options].concat(), words));
+        let client = command.stdin(Stdio::null()).spawn().expect("ctr");
+        let task = Task { containerd: self, name, client: Some(client) };
+        wait_until("the task runs", || {
+            self.answers(&["task", "list", "-q"]).lines().any(|line| line == task.name)
+        });
+        task
+    }
+}
+
+/// A container's task, which goes when this is dropped.
+pub(crate) struct Task<'a> {
+    containerd: &'a Containerd,
+    name: String,
+    client: Option<Child>,
+}
+
+impl Task<'_> {
+    /// What a program in the container prints.
+    pub(crate) fn exec(&self, words: &[&str]) -> String {
+        let id = name();
+        self.containerd.answers(&[&["task", "exec", "--exec-id", &id, &self.name], words].concat())
+    }
+
+    pub(crate) fn kill(&self, signal: &str) {
+        self.containerd.answers(&["task", "kill", "--signal", signal, &self.name]);
+    }
+
+    /// Waits for its end: the client exits as the container does.
+    pub(crate) fn code(mut self) -> i32 {
+        let client = self.client.take().expect("a client");
+        client.wait_with_output().expect("ctr").status.code().expect("a code")
+    }
+}
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        let Some(mut client) = self.client.take() else { return };
+        self.containerd.output(&["task", "kill", "--signal", "KILL", &self.name]);
+        let _ = client.wait();
+    }
+}

@@ -1,0 +1,267 @@
+//! Docker: a dockerd of this run's own for each row.
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::signal::Signal;
+
+use super::home::{Cgroups, Home};
+use super::{
+    Engine, JOINS_FULL, KILLS_EXEC, LIMITS, MACHINES_FILES, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS,
+    import_images,
+};
+use crate::common::harness::{Need, is_installed, note, set_up};
+use crate::common::process::process;
+use crate::common::wait::{deadline, wait_until};
+use crate::support::{name, sexton, text};
+
+/// A dockerd: its socket, its data, and network and mount namespaces, so that it changes
+/// nothing of the machine's.
+pub(crate) struct Docker {
+    need: Need,
+    home: Home,
+    runtime: Option<Runtime>,
+    lacks: &'static [Need],
+    started: OnceLock<()>,
+}
+
+/// An OCI runtime, where it is not runc: the program that `scripts/engines` has set up.
+struct Runtime {
+    program: &'static str,
+    arguments: &'static [&'static str],
+}
+
+const YOUKI: Runtime = Runtime { program: "youki/bin/youki", arguments: &[] };
+
+/// Without a network, and without cgroups, which it would make among the machine's.
+const GVISOR: Runtime =
+    Runtime { program: "gvisor/runsc", arguments: &["--network=none", "--ignore-cgroups"] };
+
+static TABLE: [Docker; 5] = [
+    Docker::new(Need::Other("docker", has_docker), Home::machine(), None, &[]),
+    Docker::new(Need::Other("sid-docker", has_sid), Home::sid(Cgroups::Machine), None, &[MACHINES_FILES]),
+    Docker::new(
+        Need::Other("sid-docker-v2", has_sid),
+        Home::sid(Cgroups::V2),
+        None,
+        &[MACHINES_FILES, LIMITS],
+    ),
+    Docker::new(
+        Need::Other("sid-docker-youki", || has_sid() && YOUKI.path().exists()),
+        Home::sid(Cgroups::Machine),
+        Some(YOUKI),
+        &[MACHINES_FILES, REAL_TIME_SIGNALS, JOINS_FULL],
+    ),
+    Docker::new(
+        Need::Other("sid-docker-gvisor", || has_sid() && GVISOR.path().exists()),
+        Home::sid(Cgroups::Machine),
+        Some(GVISOR),
+        &[MACHINES_FILES, LIMITS, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS, KILLS_EXEC],
+    ),
+];
+
+fn has_docker() -> bool {
+    Home::machine().has(&["dockerd", "docker", "runc", "busybox"])
+}
+
+fn has_sid() -> bool {
+    is_installed("busybox") && Home::sid(Cgroups::Machine).has(&["dockerd", "docker", "containerd", "runc"])
+}
+
+impl Runtime {
+    fn path(&self) -> PathBuf {
+        set_up(self.program)
+    }
+
+    fn version(&self) -> String {
+        let version = text(Command::new(self.path()).arg("--version").output().expect("a version"));
+        version.lines().next().expect("a line").replace(" version", "")
+    }
+}
+
+impl Engine for Docker {
+    fn table() -> &'static [Self] {
+        &TABLE
+    }
+
+    fn need(&self) -> Need {
+        self.need
+    }
+
+    fn lacks(&self) -> &'static [Need] {
+        self.lacks
+    }
+
+    fn command(&self) -> Command {
+        self.started.get_or_init(|| self.start());
+        self.docker()
+    }
+
+    /// It ends, with its containers, when the tests have: see [`Self::start`].
+    fn end(&self) {
+        let Ok(pid) = fs::read_to_string(self.directory().join("pid")) else { return };
+        let pid = pid.trim().parse().expect("a PID");
+        wait_until("dockerd ends", || process(pid).is_none());
+    }
+}
+
+impl Docker {
+    const fn new(need: Need, home: Home, runtime: Option<Runtime>, lacks: &'static [Need]) -> Self {
+        Self { need, home, runtime, lacks, started: OnceLock::new() }
+    }
+
+    fn start(&self) {
+        let directory = self.directory();
+        fs::create_dir(&directory).expect("a directory");
+        let at = |name: &str| directory.join(name);
+        // Docker asks an init of this name, or `tini`, for its version.
+        symlink(sexton(), at("docker-init")).expect("a link");
+        fs::write(at("daemon.json"), self.configuration()).expect("daemon.json");
+        let log = File::create(at("log")).expect("a log");
+        let mut command = match self.home.is_machine() {
+            true => {
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "--net", "--propagation", "private", "dockerd"]);
+                command
+            }
+            false => self.home.command("dockerd", &directory),
+        };
+        command.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]);
+        command.arg("--config-file").arg(at("daemon.json")).arg("--data-root").arg(at("data"));
+        command.arg("--exec-root").arg(at("exec")).arg("--pidfile").arg(at("pid"));
+        command.arg("-H").arg(self.host());
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
+        // It shall not outlive us, whatever becomes of us; and that is tied to the life of
+        // the thread which starts it.
+        // SAFETY: prctl is async-signal-safe.
+        unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGTERM)?)) };
+        thread::spawn(move || command.status());
+        wait_until("dockerd answers", || {
+            self.docker().arg("version").output().is_ok_and(|output| output.status.success())
+        });
+        note(&format!("{} version: {}", self.name(), self.version()));
+        import_images(|| self.docker(), "");
+    }
+
+    /// The example, but for where sexton is and the OCI runtime.
+    fn configuration(&self) -> String {
+        let example = include_str!("../../../examples/daemon.json");
+        let init = self.directory().join("docker-init");
+        let example = example.replacen("/usr/local/bin/sexton", init.to_str().expect("text"), 1);
+        assert!(example.contains(init.to_str().unwrap()));
+        let Some(runtime) = &self.runtime else { return example };
+        // Where the daemon sees it.
+        let path = self.directory().join("runtime");
+        fs::copy(runtime.path(), &path).expect(runtime.program);
+        let arguments = runtime.arguments;
+        let runtimes = format!(
+            "{{\n\"runtimes\": {{ \"other\": {{ \"path\": {path:?}, \"runtimeArgs\": {arguments:?} }} }},
+            \"default-runtime\": \"other\","
+        );
+        example.replacen('{', &runtimes, 1)
+    }
+
+    fn docker(&self) -> Command {
+        let mut command = self.home.client("docker");
+        command.env("DOCKER_HOST", self.host()).env("DOCKER_BUILDKIT", "0");
+        command
+    }
+
+    /// Of the programs which it consists of.
+    fn version(&self) -> String {
+        let format = "Docker {{.Server.Version}}{{range .Server.Components}}\
+            {{if or (eq .Name \"containerd\") (eq .Name \"runc\")}}, {{.Name}} {{.Version}}{{end}}{{end}}";
+        let engine = text(self.docker().args(["version", "--format", format]).output().expect("docker"));
+        let runtime = self.runtime.iter().map(|runtime| format!(", {}", runtime.version()));
+        engine.trim().to_owned() + &runtime.collect::<String>()
+    }
+
+    pub(crate) fn host(&self) -> String {
+        format!("unix://{}", self.directory().join("socket").display())
+    }
+
+    /// How many descriptors a container may have at most. gVisor counts for itself; elsewhere,
+    /// root may not raise the machine's limit where it lacks a capability.
+    pub(crate) fn descriptor_limit(&self) -> u64 {
+        const USUAL: u64 = 1_048_576;
+        if self.lacks.iter().any(|need| need.name() == NO_DEFAULT_ACTIONS.name()) {
+            return USUAL;
+        }
+        getrlimit(Resource::RLIMIT_NOFILE).map_or(USUAL, |(_, hard)| hard.min(USUAL))
+    }
+
+    /// `docker run` to its end, without a network; with the engine's init, which the
+    /// daemon's configuration makes the default, unless `--init=false` is given.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        let mut all = vec!["run", "--rm", "--network", "none"];
+        all.extend(arguments);
+        self.output(&all)
+    }
+
+    /// Starts a container in the background; returns its name.
+    pub(crate) fn start_container(&self, arguments: &[&str]) -> Container<'_> {
+        let name = name();
+        let mut all = vec!["run", "-d", "--network", "none", "--name", &name];
+        all.extend(arguments);
+        self.answers(&all);
+        Container { docker: self, name }
+    }
+}
+
+/// A container of Docker's, which goes when this is dropped.
+pub(crate) struct Container<'a> {
+    docker: &'a Docker,
+    pub(crate) name: String,
+}
+
+impl Container<'_> {
+    pub(crate) fn logs(&self) -> String {
+        let output = self.docker.output(&["logs", &self.name]);
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    /// Waits until it has printed this line.
+    pub(crate) fn prints(&self, line: &str) {
+        let start = Instant::now();
+        while !self.logs().lines().any(|printed| printed.trim_end() == line) {
+            assert!(start.elapsed() < deadline(), "{line:?} does not come: {}", self.logs());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn exec(&self, words: &[&str]) -> String {
+        let mut all = vec!["exec", &self.name];
+        all.extend(words);
+        self.docker.answers(&all)
+    }
+
+    /// `docker stop`; how long it took, and the exit code.
+    pub(crate) fn stop(&self, limit: &str) -> (Duration, i32) {
+        let start = Instant::now();
+        self.docker.answers(&["stop", "-t", limit, &self.name]);
+        (start.elapsed(), self.code())
+    }
+
+    /// Waits for its end.
+    pub(crate) fn code(&self) -> i32 {
+        self.docker.answers(&["wait", &self.name]).trim().parse().expect("a code")
+    }
+
+    pub(crate) fn kill(&self, signal: &str) {
+        self.docker.answers(&["kill", "-s", signal, &self.name]);
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        let _ = self.docker.client(&["rm", "-f", &self.name]).output();
+    }
+}

@@ -1,0 +1,122 @@
+//! Podman: a store of this run's own for each row.
+
+use std::fs;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::home::{Cgroups, Home};
+use super::{Engine, PAUSES_WITH_INIT, SHARED_PIDS, import_images};
+use crate::common::harness::{Need, is_installed, note};
+use crate::support::{run, sexton, text};
+
+/// A store, and the configuration that goes with it.
+pub(crate) struct Podman {
+    need: Need,
+    home: Home,
+    runtime: &'static str,
+    lacks: &'static [Need],
+    started: OnceLock<()>,
+}
+
+static TABLE: [Podman; 3] = [
+    Podman::new(Need::Other("podman", has_podman), Home::machine(), "runc", &[PAUSES_WITH_INIT]),
+    Podman::new(Need::Other("sid-podman", || has_sid("runc")), Home::sid(Cgroups::Machine), "runc", &[]),
+    Podman::new(
+        Need::Other("sid-podman-crun", || has_sid("crun")),
+        Home::sid(Cgroups::V2),
+        "crun",
+        &[SHARED_PIDS],
+    ),
+];
+
+fn has_podman() -> bool {
+    Home::machine().has(&["podman", "runc", "busybox"])
+}
+
+fn has_sid(runtime: &str) -> bool {
+    is_installed("busybox") && Home::sid(Cgroups::Machine).has(&["podman", "conmon", runtime])
+}
+
+impl Engine for Podman {
+    fn table() -> &'static [Self] {
+        &TABLE
+    }
+
+    fn need(&self) -> Need {
+        self.need
+    }
+
+    fn lacks(&self) -> &'static [Need] {
+        self.lacks
+    }
+
+    fn command(&self) -> Command {
+        self.started.get_or_init(|| self.start());
+        self.podman()
+    }
+
+    fn end(&self) {
+        for what in [&["pod", "rm"][..], &["rm"]] {
+            let mut remove = self.podman();
+            remove.args(what).args(["-f", "-t", "0", "-a"]);
+            run(remove);
+        }
+        if self.home.is_machine() {
+            for name in ["root/overlay", "root/vfs"] {
+                let _ = Command::new("umount").arg(self.directory().join(name)).output();
+            }
+        }
+    }
+}
+
+impl Podman {
+    const fn new(need: Need, home: Home, runtime: &'static str, lacks: &'static [Need]) -> Self {
+        Self { need, home, runtime, lacks, started: OnceLock::new() }
+    }
+
+    /// crun refuses a hybrid of both hierarchies, and v2 without controllers.
+    fn has_cgroups(&self) -> bool {
+        self.runtime != "crun"
+    }
+
+    fn start(&self) {
+        fs::create_dir_all(self.directory()).expect("a directory");
+        // The example, with where sexton is and what a machine like CI's needs: limits that
+        // need not be raised.
+        let example = include_str!("../../../examples/containers.conf");
+        let cgroups = if self.has_cgroups() { "" } else { "cgroups = \"disabled\"\n" };
+        let containers = format!(
+            "[containers]\n{cgroups}default_ulimits = [\"nofile=1024:1024\", \"nproc=1000:1000\"]\nnetns = \"none\""
+        );
+        let configuration = example
+            .replace("/usr/local/bin/sexton", sexton().to_str().expect("text"))
+            .replace("[containers]", &containers);
+        let engine = format!(
+            "\n[engine]\nruntime = \"{}\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n",
+            self.runtime
+        );
+        fs::write(self.directory().join("containers.conf"), configuration + &engine)
+            .expect("containers.conf");
+        note(&format!("{} version: {}", self.name(), self.version()));
+        import_images(|| self.podman(), "localhost/");
+    }
+
+    fn podman(&self) -> Command {
+        let directory = self.directory();
+        let at = |name: &str| directory.join(name);
+        let mut command = self.home.command("podman", &directory);
+        command.env("CONTAINERS_CONF", at("containers.conf")).env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
+        command.arg("--root").arg(at("root")).arg("--runroot").arg(at("run")).arg("--tmpdir").arg(at("tmp"));
+        command
+    }
+
+    /// Of the programs which it consists of.
+    fn version(&self) -> String {
+        let first_line = |program: &str| {
+            let output = self.home.command(program, &self.directory()).arg("--version").output();
+            let text = text(output.expect("a version"));
+            text.lines().next().expect("a line").replace(" version", "")
+        };
+        format!("{}, {}", first_line("podman").replace('p', "P"), first_line(self.runtime))
+    }
+}
