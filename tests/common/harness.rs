@@ -131,12 +131,17 @@ impl Test {
     }
 }
 
-/// Adds a line to the file that `SEXTON_TEST_RESULTS` names, for scripts.
+/// Adds a test's result to the file that `SEXTON_TEST_RESULTS` names, for scripts.
 fn note(name: &str, result: &str) {
+    note_line(&format!("{name} {result}"));
+}
+
+/// Adds a line to that file.
+pub(crate) fn note_line(line: &str) {
     let Some(path) = std::env::var_os("SEXTON_TEST_RESULTS") else { return };
     let mut file = File::options().append(true).create(true).open(path).expect("SEXTON_TEST_RESULTS");
     // In one call: other tests do the same meanwhile.
-    file.write_all(format!("{name} {result}\n").as_bytes()).expect("SEXTON_TEST_RESULTS");
+    file.write_all(format!("{line}\n").as_bytes()).expect("SEXTON_TEST_RESULTS");
 }
 
 /// The tests of all modules.

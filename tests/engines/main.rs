@@ -11,6 +11,8 @@ mod common;
 mod docker;
 mod examples;
 mod image;
+mod kubelet;
+mod node;
 mod podman;
 mod probes;
 mod support;
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         ("docker", docker::tests()),
         ("examples", examples::tests()),
         ("image", image::tests()),
+        ("kubelet", kubelet::tests()),
         ("podman", podman::tests()),
         ("probes", probes::tests()),
         ("top", top::tests()),

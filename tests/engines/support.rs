@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::common::harness::{Need, is_installed, is_root};
 use crate::common::process::process;
+use crate::node::Node;
 
 pub(crate) use crate::common::harness::sexton;
 pub(crate) use crate::common::json::parsed;
@@ -35,7 +36,7 @@ pub(crate) fn all(programs: &[&str]) -> bool {
 /// Names the directory of this run, for engines and images.
 const PLACE: &str = "SEXTON_TEST_ENGINES";
 
-fn place() -> PathBuf {
+pub(crate) fn place() -> PathBuf {
     std::env::var_os(PLACE).expect("a place").into()
 }
 
@@ -51,6 +52,7 @@ pub(crate) fn in_a_place<T>(f: impl FnOnce(Command) -> T) -> T {
     let result = f(child);
     Docker::end(&directory.path().join("docker"));
     Podman::end(&directory.path().join("podman"));
+    Node::end(&directory.path().join("node"));
     result
 }
 
