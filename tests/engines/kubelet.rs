@@ -7,29 +7,274 @@ use crate::common::harness::{Need, Test};
 use crate::node::{KUBELET, Node, Pod, is_at_least, version};
 use crate::support::name;
 
-
-
-crate::tests![
-    needing(KUBELET) the_example_pod_works,
-];
-
-/// Runs a pod with this `spec:`, in YAML.
-fn run_pod(spec: &str) -> Pod<'static> {
-    let name = name();
-    let spec: String = spec.lines().map(|line| format!("  {line}\n")).collect();
-    let manifest = format!("apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\nspec:\n{spec}");
-    Node::get().run_pod(&name, &manifest)
+pub(crate) fn tests() -> Vec<Test> {
+    let of_newer_kubelets = [
+        (29, "a_native_sidecar_ends_after_the_app", a_native_sidecar_ends_after_the_app as fn()),
+        (33, "a_pod_has_a_user_namespace", a_pod_has_a_user_namespace),
+    ];
+    let mut tests = of_any_kubelet::tests();
+    tests.extend(of_newer_kubelets.map(|(minor, name, run)| Test::needing(newer(minor), name, run)));
+    tests
 }
 
-fn seconds(seconds: u64) -> Duration {
+mod of_any_kubelet {
+    use super::*;
+
+    crate::tests![
+        needing(KUBELET) the_example_pod_works,
+        needing(KUBELET) the_example_deployment_works,
+        needing(KUBELET) how_it_failed_is_the_termination_message,
+        needing(KUBELET) an_out_of_memory_kill_is_in_the_termination_message,
+        needing(KUBELET) a_liveness_probe_restarts_what_hoards_zombies,
+        needing(KUBELET) a_liveness_probe_leaves_alone_what_an_init_mends,
+        needing(KUBELET) a_command_that_ignores_term_ends_before_the_grace_period,
+        needing(KUBELET) what_remains_has_time_for_its_last_words,
+        needing(KUBELET) a_delay_begins_after_the_pre_stop_hook,
+        needing(KUBELET) sexton_works_in_a_hardened_pod,
+        needing(KUBELET) the_sandbox_reaps_for_all_of_a_shared_namespace,
+    ];
+}
+
+/// A kubelet that has a feature.
+fn newer(minor: u32) -> Need {
+    if !KUBELET.is_met() {
+        return KUBELET;
+    }
+    let name = format!("kubelet 1.{minor} or newer, this is {}", version());
+    let is_met = match minor {
+        29 => || is_at_least(29),
+        _ => || is_at_least(33),
+    };
+    Need::Other(name.leak(), is_met)
+}
+
+/// Runs a pod with these fields of its `spec:` and of its container, each a line of YAML. A
+/// directory that the test sees, too, is its /shared. There must be some volume, as a pod of
+/// a cluster always has one: without, kubelet 1.20 removes the pod's cgroup when the pod is
+/// deleted, and kills what is in it.
+fn run_pod(of_pod: &[&str], of_container: &[&str]) -> Pod<'static> {
+    let (node, name) = (Node::get(), name());
+    let shared = format!("{{path: {}, type: DirectoryOrCreate}}", node.shared(&name).display());
+    let manifest = format!(
+        "apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec:
+  {}
+  volumes: [{{name: shared, hostPath: {shared}}}]
+  containers:
+  - name: app
+    image: localhost/busybox:1
+    volumeMounts: [{{name: shared, mountPath: /shared}}]
+    {}
+",
+        of_pod.join("\n  "),
+        of_container.join("\n    ")
+    );
+    node.run_pod(&name, &manifest)
+}
+
+const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// What runs as PID 1 there.
+#[track_caller]
+fn init_of(pod: &Pod) -> String {
+    pod.exec(&["cat", "/proc/1/cmdline"]).replace('\0', " ")
 }
 
 fn the_example_pod_works() {
     let pod = Node::get().run_pod("app", include_str!("../../examples/pod.yaml"));
     pod.prints("running under process 1");
-    let words = pod.exec(&["cat", "/proc/1/cmdline"]);
-    assert!(words.starts_with("/sexton-bin/sexton\0-T\0-d\05\0"), "{words}");
+    let init = init_of(&pod);
+    assert!(init.starts_with("/sexton-bin/sexton -T -d 5 "), "{init}");
     let took = pod.delete();
     assert!(took >= seconds(5) && took < seconds(30), "{took:?}");
+}
+
+/// A Deployment is its controller's business. What reaches a kubelet is a pod of the
+/// template, with a name.
+fn the_example_deployment_works() {
+    let deployment = include_str!("../../examples/deployment.yaml");
+    let (_, template) = deployment.split_once("\n  template:\n").expect("a template");
+    let lines = template.lines().map(|line| line.strip_prefix("    ").unwrap_or(line));
+    let template: String = lines.map(|line| format!("{line}\n")).collect();
+    let named = template.replacen("metadata:\n", "metadata:\n  name: worker\n", 1);
+    let pod = Node::get().run_pod("worker", &format!("apiVersion: v1\nkind: Pod\n{named}"));
+    pod.prints("worker started");
+    let init = init_of(&pod);
+    assert!(init.starts_with("/sexton-bin/sexton -T -c "), "{init}");
+    pod.is_probed(1);
+    assert_eq!((pod.probes("failed"), pod.restart_count()), (0, 0));
+    let took = pod.delete();
+    // The grace period is 330 s.
+    assert!(took < seconds(30), "{took:?}");
+}
+
+/// In `args`, `$$` stands for one `$`.
+fn how_it_failed_is_the_termination_message() {
+    let cases = [
+        ("[sh, -c, kill -KILL $$$$]", 137, "sh (pid ", ") was killed by SIGKILL"),
+        ("[sh, -c, exit 3]", 3, "sh (pid ", ") exited with 3"),
+        ("[nonexistent]", 127, "nonexistent: ", "No such file or directory"),
+        ("[/tmp]", 126, "/tmp: ", "Permission denied"),
+    ];
+    let pods = cases.map(|(args, ..)| {
+        run_pod(&["restartPolicy: Never"], &["command: [/sexton, -T, --]", &format!("args: {args}")])
+    });
+    for (pod, (args, code, start, end)) in pods.iter().zip(cases) {
+        let (status, message) = pod.failure();
+        assert_eq!(status, code, "{args}");
+        assert!(message.starts_with(start) && message.ends_with(end), "{args}: {message}");
+    }
+}
+
+fn an_out_of_memory_kill_is_in_the_termination_message() {
+    let pod = run_pod(
+        &["restartPolicy: Never"],
+        &["command: [/sexton, -T, --]", "args: [tail, /dev/zero]", "resources: {limits: {memory: 20Mi}}"],
+    );
+    let (code, message) = pod.failure();
+    assert_eq!(code, 137, "{message}");
+    let end =
+        " was killed by SIGKILL; 1 OOM kill in its cgroup since start; peak memory 20.0 MiB of 20.0 MiB";
+    assert!(message.starts_with("tail (pid ") && message.ends_with(end), "{message}");
+}
+
+/// `sleep` does not wait for the children that it inherits from the shell.
+fn a_liveness_probe_restarts_what_hoards_zombies() {
+    let pod = run_pod(
+        &[],
+        &[
+            "command: [/sexton, --]",
+            "args: [sh, -c, sleep 0 & sleep 0 & sleep 0 & exec sleep 1000]",
+            "livenessProbe: {exec: {command: [/sexton, -z=2]}, periodSeconds: 1, failureThreshold: 2}",
+        ],
+    );
+    pod.becomes("s['restartCount'] > 0", "true");
+    assert!(pod.probes("failed") >= 2);
+    let log = pod.kubelets_log();
+    assert!(log.contains("(sleep), which does not wait for its children: no init can reap it"), "{log}");
+}
+
+/// Orphans all the time. PID 1 reaps them, or else they stay.
+fn a_liveness_probe_leaves_alone_what_an_init_mends() {
+    let script = "(while :; do (sleep 0.1 &); (sleep 0.1 &); sleep 0.1; done) & exec sleep 1000";
+    let run = |init: &str| {
+        run_pod(
+            &["terminationGracePeriodSeconds: 1"],
+            &[
+                &format!("command: [{init}sh, -c, '{script}']"),
+                "livenessProbe: {exec: {command: [/sexton, -z=20]}, periodSeconds: 1, failureThreshold: 2}",
+            ],
+        )
+    };
+    // The control: without an init, it is restarted.
+    let (mended, control) = (run("/sexton, --, "), run(""));
+    control.becomes("s['restartCount'] > 0", "true");
+    mended.is_probed(10);
+    assert_eq!((mended.probes("failed"), mended.restart_count()), (0, 0));
+    // So many PIDs were given out.
+    let orphans: u32 = mended.exec(&["sh", "-c", "echo $$"]).trim().parse().expect("a PID");
+    assert!(orphans > 50, "{orphans}");
+}
+
+fn a_command_that_ignores_term_ends_before_the_grace_period() {
+    let pod = run_pod(
+        &["terminationGracePeriodSeconds: 50"],
+        &[
+            "command: [/sexton, -d, '2', -k, '3', --]",
+            "args: [sh, -c, trap '' TERM; echo ready; while :; do sleep 0.1; done]",
+        ],
+    );
+    pod.prints("ready");
+    let took = pod.delete();
+    assert!(took >= seconds(5) && took < seconds(25), "{took:?}");
+}
+
+/// The command dies of TERM at once. What it has started takes a second longer.
+fn what_remains_has_time_for_its_last_words() {
+    let helper =
+        "trap 'sleep 1; echo done > /shared/helper; exit' TERM; echo ready; while :; do sleep 0.1; done";
+    let run = |options: &str| {
+        run_pod(
+            &["terminationGracePeriodSeconds: 50"],
+            &[
+                &format!("command: [/sexton, {options}--]"),
+                &format!("args: [sh, -c, \"({helper}) & exec sleep 1000\"]"),
+            ],
+        )
+    };
+    // The control: without -t, they have no time.
+    for (pod, time) in [(run("-t, '20', "), true), (run(""), false)] {
+        pod.prints("ready");
+        let took = pod.delete();
+        assert!(took < seconds(20), "{took:?}");
+        assert_eq!(pod.shared().join("helper").exists(), time);
+    }
+}
+
+/// The hook takes two seconds, the delay two more.
+fn a_delay_begins_after_the_pre_stop_hook() {
+    let pod = run_pod(
+        &["terminationGracePeriodSeconds: 50"],
+        &[
+            "command: [/sexton, -d, '2', --]",
+            "args: [sh, -c, trap 'echo TERM >> /shared/order; exit' TERM; echo ready; while :; do sleep 0.1; done]",
+            "lifecycle: {preStop: {exec: {command: [sh, -c, sleep 2; echo hook >> /shared/order]}}}",
+        ],
+    );
+    pod.prints("ready");
+    let took = pod.delete();
+    assert!(took >= seconds(4) && took < seconds(25), "{took:?}");
+    assert_eq!(fs::read_to_string(pod.shared().join("order")).expect("a file"), "hook\nTERM\n");
+}
+
+fn sexton_works_in_a_hardened_pod() {
+    let script = "(sleep 0.1 &); sleep 0.3; id -u
+        grep -E '^(NoNewPrivs|Seccomp|CapEff):' /proc/1/status
+        cat /proc/[0-9]*/stat | grep -c ') Z '; touch /file; exit 42";
+    let pod = run_pod(
+        &[
+            "restartPolicy: Never",
+            "securityContext: {runAsNonRoot: true, runAsUser: 1234, seccompProfile: {type: RuntimeDefault}}",
+        ],
+        &[
+            "command: [/sexton, -T, -t, '1', --]",
+            &format!("args: [sh, -c, {script:?}]"),
+            "securityContext: {readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}",
+        ],
+    );
+    let (code, message) = pod.failure();
+    assert_eq!(code, 42, "{}", pod.output());
+    assert!(message.starts_with("sh (pid ") && message.ends_with(") exited with 42"), "{message}");
+    for line in [
+        "1234",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "CapEff:\t0000000000000000",
+        "0",
+        "touch: /file: Read-only file system",
+    ] {
+        pod.prints(line);
+    }
+}
+
+fn the_sandbox_reaps_for_all_of_a_shared_namespace() {
+    let pod = run_pod(
+        &["shareProcessNamespace: true", "terminationGracePeriodSeconds: 50"],
+        &["command: [sh, -c, '(sleep 0.2; echo ended) & (sleep 0.1 &); exec sleep 1000']"],
+    );
+    pod.prints("ended");
+    let init = init_of(&pod);
+    assert_eq!(init, "/sexton -P ");
+    todo!();
+}
+
+fn a_native_sidecar_ends_after_the_app() {
+    todo!()
+}
+fn a_pod_has_a_user_namespace() {
+    todo!()
 }

@@ -83,7 +83,7 @@ impl Node {
 
     fn start() -> Self {
         let directory = place().join("node");
-        for name in ["lib", "log", "manifests", "network", "plugins", "sysctls"] {
+        for name in ["lib", "log", "manifests", "network", "plugins", "shared", "sysctls"] {
             fs::create_dir_all(directory.join(name)).expect("a directory");
         }
         for hierarchy in hierarchies() {
@@ -184,6 +184,11 @@ impl Node {
         text(run(self.client(words)))
     }
 
+    /// A directory for a pod of this name and its test.
+    pub(crate) fn shared(&self, name: &str) -> PathBuf {
+        self.directory.join("shared").join(name)
+    }
+
     /// Gives the kubelet a pod; the manifest names it.
     pub(crate) fn run_pod(&self, name: &str, manifest: &str) -> Pod<'_> {
         let manifests = self.directory.join("manifests");
@@ -242,7 +247,14 @@ impl Pod<'_> {
     pub(crate) fn failure(&self) -> (i32, String) {
         self.becomes("'terminated' in s['state']", "true");
         let code = self.status("s['state']['terminated']['exitCode']").parse().expect("a code");
-        (code, self.status("s['state']['terminated'].get('message')"))
+        let message = self.status("s['state']['terminated'].get('message')");
+        // JSON of a line, which is all in ASCII.
+        let message = message.trim_matches('"').trim_end_matches("\\n").to_owned();
+        (code, message)
+    }
+
+    pub(crate) fn shared(&self) -> PathBuf {
+        self.node.shared(&self.name)
     }
 
     pub(crate) fn restart_count(&self) -> usize {
@@ -350,7 +362,10 @@ fn hierarchies() -> Vec<PathBuf> {
     }
     let entries = fs::read_dir(root).expect("cgroups").filter_map(Result::ok);
     // `cpu` may be a link to `cpu,cpuacct`.
-    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()).collect()
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// The name of the node's cgroup: that of this run's place.
