@@ -1,6 +1,7 @@
 //! A Kubernetes node of this run's own: a kubelet without an API server, which takes its
 //! pods from files, and a containerd.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -31,13 +32,30 @@ fn kubelet() -> PathBuf {
 const PLUGINS: &str = "/usr/lib/cni";
 
 /// The kubelet's version, as in `1.20.2`.
-pub(crate) fn version() -> &'static str {
+fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
-    VERSION.get_or_init(|| {
-        let mut command = Command::new(kubelet());
-        command.arg("--version");
-        text(run(command)).trim().trim_start_matches("Kubernetes v").to_owned()
-    })
+    VERSION.get_or_init(|| version_of(kubelet(), 1))
+}
+
+/// The version of containerd.
+pub(crate) fn containerd_version() -> String {
+    version_of("containerd", 2)
+}
+
+/// What these tests run with.
+pub(crate) fn versions() -> String {
+    let cgroup = if is_cgroup_v2() { "v2" } else { "v1" };
+    let (kubelet, containerd, runc) = (version(), containerd_version(), version_of("runc", 2));
+    format!("kubelet {kubelet}, containerd {containerd}, runc {runc}, cgroup {cgroup}")
+}
+
+/// A word of what a program's `--version` prints, without what Debian adds.
+fn version_of(program: impl AsRef<OsStr>, word: usize) -> String {
+    let mut command = Command::new(program);
+    command.arg("--version");
+    let printed = text(run(command));
+    let word = printed.split_whitespace().nth(word).unwrap_or_default();
+    word.trim_start_matches('v').split(['~', '+']).next().unwrap_or_default().to_owned()
 }
 
 /// Whether the kubelet's version is 1.MINOR or newer.
@@ -126,7 +144,7 @@ impl Node {
             thread::sleep(Duration::from_millis(100));
             node.client(&["busybox", "wget", "-q", "-O-", PODS]).output().is_ok_and(|o| o.status.success())
         });
-        harness::note_line(&format!("kubelet version: {}", node.versions()));
+        harness::note_line(&format!("kubelet version: {}", versions()));
         node
     }
 
@@ -151,26 +169,6 @@ impl Node {
     /// What containerd and the kubelet have logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.directory.join("node.log")).expect("a log")
-    }
-
-    fn versions(&self) -> String {
-        let first_line = |program: &str| {
-            let mut command = Command::new(program);
-            command.arg("--version");
-            text(run(command)).lines().next().unwrap_or_default().to_owned()
-        };
-        // As in `containerd github.com/containerd/containerd 1.6.20~ds1 1.6.20~ds1-1+deb12u3`.
-        let containerd = first_line("containerd");
-        let runc = first_line("runc");
-        let word = |line: &str, n| line.split(' ').nth(n).unwrap_or_default().to_owned();
-        let upstream = |version: String| version.split(['~', '+']).next().unwrap_or_default().to_owned();
-        format!(
-            "kubelet {}, containerd {}, runc {}, cgroup {}",
-            version(),
-            upstream(word(&containerd, 2)),
-            upstream(word(&runc, 2)),
-            if is_cgroup_v2() { "v2" } else { "v1" }
-        )
     }
 
     /// A command inside the node.
@@ -263,14 +261,11 @@ impl Pod<'_> {
 
     /// What its containers have printed, each line after its time and its stream.
     pub(crate) fn output(&self) -> String {
-        let Ok(pods) = fs::read_dir(self.node.directory.join("log/pods")) else { return String::new() };
-        let prefix = format!("default_{}-node_", self.name);
-        let pods = pods.filter_map(Result::ok);
-        let pods = pods.filter(|pod| pod.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)));
-        let containers = pods.flat_map(|pod| fs::read_dir(pod.path()).into_iter().flatten());
-        let files = containers.flatten().flat_map(|container| fs::read_dir(container.path()));
-        let files = files.flatten().flatten();
-        files.map(|file| fs::read_to_string(file.path()).unwrap_or_default()).collect()
+        let logs = self.node.directory.join(format!("log/pods/default_{}-node", self.name));
+        let mut cat = Command::new("sh");
+        cat.args(["-c", "cat \"$0\"_*/*/*.log"]).arg(logs);
+        // There may be none yet.
+        String::from_utf8_lossy(&run(cat).stdout).into_owned()
     }
 
     /// Waits until it has printed this line.
@@ -319,13 +314,6 @@ impl Pod<'_> {
         let limit = deadline() * 2;
         let holds = || self.probes("successful") >= count;
         wait_for("the probes succeed", limit, holds, || self.status("p['status']"));
-    }
-
-    /// What the kubelet logged of the pod.
-    pub(crate) fn kubelets_log(&self) -> String {
-        let name = format!("{}-node", self.name);
-        let log = self.node.log();
-        log.lines().filter(|line| line.contains(&name)).map(|line| format!("{line}\n")).collect()
     }
 
     /// Removes the manifest; how long it takes until the container has ended.
@@ -491,6 +479,8 @@ ip link add node0 type bridge
 ip addr add 10.99.0.1/24 dev node0
 ip link set node0 up
 ip route add default via 10.99.0.2
+# The kubelet asks there which cloud it is in.
+ip route add unreachable 169.254.0.0/16
 containerd --config {directory}/containerd.toml &
 until ctr version > /dev/null 2>&1; do sleep 0.1; done
 ctr -n k8s.io images import {directory}/images.tar
