@@ -152,9 +152,10 @@ fn a_liveness_probe_restarts_what_hoards_zombies() {
     );
     pod.becomes("s['restartCount'] > 0", "true");
     assert!(pod.probes("failed") >= 2);
-    // The kubelet logs what the probe printed.
+    // What the probe printed is in the kubelet's log, and in a cluster in the pod's events.
     let log = Node::get().log();
-    assert!(log.contains("(sleep), which does not wait for its children: no init can reap it"), "{log}");
+    let expected = "(sleep), which does not wait for its children: no init can reap it";
+    assert!(log.contains(expected), "{}", pod.status("p['status']"));
 }
 
 /// Orphans all the time. PID 1 reaps them, or else they stay.
