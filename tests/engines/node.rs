@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use crate::common::harness::{self, Need, is_root};
 use crate::common::process::{children_of, process};
 use crate::image::architecture;
-use crate::support::{all, deadline, name, parsed, place, root_file_system, run, sexton, text, wait_until};
+use crate::support::{all, deadline, parsed, place, root_file_system, run, sexton, text, wait_until};
 
 /// What tests of Kubernetes need.
 pub(crate) const KUBELET: Need = Need::Other("kubelet", || {
@@ -182,6 +182,16 @@ impl Node {
         text(run(self.client(words)))
     }
 
+    /// The PID of a container that runs, in the node's namespace.
+    fn pid_of(&self, container: &str) -> Option<String> {
+        let tasks = self.answers(&["ctr", "-n", "k8s.io", "tasks", "list"]);
+        let mut tasks = tasks.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        tasks.find_map(|task| match task[..] {
+            [id, pid, "RUNNING"] if id == container => Some(pid.to_owned()),
+            _ => None,
+        })
+    }
+
     /// A directory for a pod of this name and its test.
     pub(crate) fn shared(&self, name: &str) -> PathBuf {
         self.directory.join("shared").join(name)
@@ -280,12 +290,11 @@ impl Pod<'_> {
         );
     }
 
-    /// Runs words in its container.
+    /// Runs words in its container. Not by `ctr tasks exec`, which may lose the output.
     #[track_caller]
     pub(crate) fn exec(&self, words: &[&str]) -> String {
-        let (id, exec) = (self.container_id(), name());
-        let exec = ["ctr", "-n", "k8s.io", "tasks", "exec", "--exec-id", &exec, &id];
-        self.node.answers(&[&exec, words].concat())
+        let pid = self.node.pid_of(&self.container_id()).expect("a process");
+        self.node.answers(&[&["nsenter", "-t", &pid, "-a", "--"], words].concat())
     }
 
     /// The status has it some time after the container has started.
@@ -320,10 +329,7 @@ impl Pod<'_> {
     #[track_caller]
     pub(crate) fn delete(&self) -> Duration {
         let id = self.container_id();
-        let is_running = || {
-            let tasks = self.node.answers(&["ctr", "-n", "k8s.io", "tasks", "list"]);
-            tasks.lines().any(|task| task.starts_with(&id) && task.ends_with("RUNNING"))
-        };
+        let is_running = || self.node.pid_of(&id).is_some();
         assert!(is_running(), "{}", self.output());
         let start = Instant::now();
         fs::remove_file(&self.manifest).expect("a manifest");
