@@ -155,7 +155,6 @@ pub(crate) fn trials(modules: Vec<(&'static str, Vec<Test>)>) -> impl Iterator<I
 }
 
 /// Names each test after its function.
-#[allow(unused_macros)]
 macro_rules! tests {
     ($($kind:ident $(($need:expr))? $name:ident),* $(,)?) => {
         pub(crate) fn tests() -> Vec<crate::Test> {
@@ -163,5 +162,4 @@ macro_rules! tests {
         }
     };
 }
-#[allow(unused_imports)]
 pub(crate) use tests;

@@ -27,7 +27,7 @@ fn image() -> PathBuf {
 }
 
 /// What Docker and Podman call the architecture of this machine.
-fn architecture() -> &'static str {
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -13,6 +13,7 @@ mod docker;
 mod engine;
 mod examples;
 mod image;
+mod kubelet;
 mod podman;
 mod probes;
 mod support;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use libtest2_mimic::Harness;
 
 use common::harness;
-pub(crate) use common::harness::Test;
+pub(crate) use common::harness::{Test, tests};
 
 /// The tests run in a child of this process, so that one process is left to tidy up.
 fn main() -> ExitCode {
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         ("examples", examples::tests()),
         ("examples", examples::plain_tests()),
         ("image", image::tests()),
+        ("kubelet", kubelet::tests()),
         ("podman", podman::tests()),
         ("probes", probes::tests()),
         ("top", top::tests()),

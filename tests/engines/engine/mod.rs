@@ -4,6 +4,7 @@
 pub(crate) mod containerd;
 pub(crate) mod docker;
 pub(crate) mod home;
+pub(crate) mod node;
 pub(crate) mod podman;
 
 use std::path::PathBuf;
@@ -72,6 +73,7 @@ pub(crate) fn end_all() {
     end::<docker::Docker>();
     end::<podman::Podman>();
     end::<containerd::Containerd>();
+    node::Node::end(&place().join("node"));
 }
 
 /// The images that each engine has: busybox, and the same with sexton as entry point.
