@@ -1,8 +1,10 @@
-//! sexton on real container engines: a dockerd and a store of Podman's that belong to
-//! this run of the tests, with images made on the spot. Nothing is fetched.
+//! sexton on real container engines, which belong to this run of the tests: dockerds, stores
+//! of Podman's, a containerd, and a Kubernetes node. `engine` has the table of them; the
+//! other modules have the tests. Images are made on the spot, and nothing is fetched.
 //!
-//! `SEXTON_BIN` names another sexton to put under the same tests. They need root and the
-//! engines; `SEXTON_TEST_REQUIRE=docker,podman` makes it a failure not to have them.
+//! `SEXTON_BIN` names another sexton to put under the same tests. They need root, and the
+//! engines: the machine's own, and those that `scripts/engines` sets up.
+//! `SEXTON_TEST_REQUIRE=docker,sid-podman` makes it a failure not to have these two.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{self, SigHandler, Signal};
 use tempfile::TempDir;
 
 use crate::common::harness::{self, is_installed};
@@ -37,6 +38,13 @@ pub(crate) fn is_in_place() -> bool {
 
 /// Makes the place, runs this program once more in it, and then `tidy_up`.
 pub(crate) fn in_a_place(tidy_up: impl FnOnce()) -> ExitCode {
+    // A Ctrl-C, which all of the process group gets, ends the tests, but not this process.
+    // That it is handled is not inherited over exec.
+    extern "C" fn ignore(_: nix::libc::c_int) {}
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        // SAFETY: the handler does nothing.
+        unsafe { signal::signal(signal, SigHandler::Handler(ignore)) }.expect("a handler");
+    }
     let directory = tempfile::Builder::new().prefix("sexton-test-").tempdir().expect("a directory");
     fs::copy(harness::sexton(), directory.path().join("sexton")).expect("sexton");
     PLACE.set(directory.path().to_owned()).expect("no place yet");
