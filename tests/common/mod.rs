@@ -1,7 +1,7 @@
 //! What the suites share.
 
 // Each suite uses a part of it.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 pub(crate) mod harness;
 pub(crate) mod json;

@@ -44,6 +44,8 @@ pub(crate) enum Condition {
     FullStandardError,
     /// It is a child subreaper.
     Subreaper,
+    /// Its cgroup, of version 2, is the root of a cgroup namespace, as a container's is.
+    CgroupNamespace,
     /// It may not signal other users' processes.
     WithoutCapKill,
     WorkingDirectory(String),
@@ -71,6 +73,7 @@ impl Condition {
             Self::DescriptorLimit(limit) => format!("descriptor-limit={limit}"),
             Self::FullStandardError => "full-standard-error".into(),
             Self::Subreaper => "subreaper".into(),
+            Self::CgroupNamespace => "cgroup-namespace".into(),
             Self::WithoutCapKill => "without-cap-kill".into(),
             Self::WorkingDirectory(path) => format!("working-directory={path}"),
         }
@@ -109,6 +112,7 @@ impl Condition {
             "descriptor-limit" => Self::DescriptorLimit(value.parse().expect("a number")),
             "full-standard-error" => Self::FullStandardError,
             "subreaper" => Self::Subreaper,
+            "cgroup-namespace" => Self::CgroupNamespace,
             "without-cap-kill" => Self::WithoutCapKill,
             "working-directory" => Self::WorkingDirectory(value.into()),
             other => panic!("no condition {other:?}"),

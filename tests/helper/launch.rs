@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
@@ -88,6 +88,16 @@ fn mount_proc(real: bool) {
     mount(Some(kind), "/proc", Some(kind), MsFlags::empty(), NONE).expect("/proc");
 }
 
+/// Mounts the cgroup namespace's hierarchy in the place of the one that is there; the mount
+/// namespace is this program's own.
+fn enter_cgroup_namespace() {
+    const PLACE: &str = "/sys/fs/cgroup";
+    unshare(CloneFlags::CLONE_NEWCGROUP).expect("a cgroup namespace");
+    umount(PLACE).expect("the old hierarchy");
+    let kind = Some("cgroup2");
+    mount(kind, PLACE, kind, MsFlags::empty(), None::<&str>).expect("the new one");
+}
+
 /// Waits for a child, and ends as it did.
 fn end_like(child: Pid) -> ExitCode {
     match waitpid(child, None).expect("wait") {
@@ -151,6 +161,7 @@ fn apply(condition: &Condition) {
             duplicate(&full, 2);
         }
         Condition::Subreaper => prctl::set_child_subreaper(true).expect("subreaper"),
+        Condition::CgroupNamespace => enter_cgroup_namespace(),
         Condition::WithoutCapKill => drop_cap_kill(),
         Condition::WorkingDirectory(path) => std::env::set_current_dir(path).expect("chdir"),
     }
