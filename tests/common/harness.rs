@@ -155,6 +155,7 @@ pub(crate) fn trials(modules: Vec<(&'static str, Vec<Test>)>) -> impl Iterator<I
 }
 
 /// Names each test after its function.
+#[allow(unused_macros)]
 macro_rules! tests {
     ($($kind:ident $(($need:expr))? $name:ident),* $(,)?) => {
         pub(crate) fn tests() -> Vec<crate::Test> {

@@ -197,7 +197,7 @@ fn periods(text: &str) -> (u32, u32) {
 /// What `--top` says of the whole cgroup, and of the limit.
 fn show_top(seen: &Seen, name: &'static str, limit: &str) {
     let lines = seen.lines();
-    let totals = lines.iter().find(|line| line.contains(" PIDs given out")).expect("the totals");
+    let totals = lines.iter().find(|line| line.contains(" given out")).expect("the totals");
     let verdict = lines.iter().find(|line| line.contains(limit) && line.ends_with('.')).expect("the verdict");
     seen.show(name, format!("{totals} | {verdict}"));
 }

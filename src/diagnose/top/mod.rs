@@ -392,14 +392,14 @@ impl Display for Summary<'_> {
         }
         write!(f, "; {}", Plural(answer.processes as u64, "process"))?;
         if let Some(given_out) = answer.pids_given_out {
-            write!(f, ", {given_out} PIDs given out")?;
+            write!(f, ", {} given out", Plural(given_out.into(), "PID"))?;
         }
         let Some((figures, since)) = &answer.cgroup else {
             return f.write_str("; limits unknown (the cgroup of PID 1 cannot be read from here)");
         };
         match (figures.get(Figure::Pids), figures.get(Figure::PidLimit)) {
             (Some(pids), Some(limit)) => write!(f, "; {pids} of {limit} PIDs")?,
-            (Some(pids), None) => write!(f, "; {pids} PIDs, no limit")?,
+            (Some(pids), None) => write!(f, "; {}, no limit", Plural(pids, "PID"))?,
             _ => {}
         }
         match (figures.get(Figure::Memory), figures.get(Figure::MemoryLimit)) {
