@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::Test;
 use crate::common::harness::Need;
-use crate::engine::Engine;
 use crate::engine::docker::Docker;
+use crate::engine::{self, Engine};
 use crate::support::{all, name, run, sexton, text, wait_until};
 
 const COMPOSE: Need = Need::Other("compose", || all(&["docker-compose"]));
@@ -20,7 +20,10 @@ crate::engine::engine_tests![
 
 /// Those that need no engine.
 pub(crate) fn plain_tests() -> Vec<Test> {
-    vec![Test::new("every_example_has_a_test", every_example_has_a_test)]
+    vec![
+        Test::new("every_example_has_a_test", every_example_has_a_test),
+        Test::new("the_readme_lists_every_engine", the_readme_lists_every_engine),
+    ]
 }
 
 fn directory() -> &'static Path {
@@ -90,5 +93,11 @@ fn every_example_has_a_test() {
             include_str!("../../examples/README.md").contains(&format!("({name})")) || name == "README.md",
             "{name}"
         );
+    }
+}
+
+fn the_readme_lists_every_engine() {
+    for name in engine::names().into_iter().chain(["kubelet"]) {
+        assert!(include_str!("../../README.md").contains(&format!("\n| `{name}` | ")), "{name}");
     }
 }

@@ -90,6 +90,13 @@ static KERNELS: [Kernel; 4] = [
 ];
 
 fn main() -> ExitCode {
-    let modules = KERNELS.iter().map(|kernel| (kernel.row, kernel.tests())).collect();
+    let readme = Test::new("the_readme_lists_every_kernel", || {
+        for kernel in &KERNELS {
+            let row = format!("\n| `{}` | ", kernel.row);
+            assert!(include_str!("../../README.md").contains(&row), "{row}");
+        }
+    });
+    let modules = KERNELS.iter().map(|kernel| (kernel.row, kernel.tests()));
+    let modules = modules.chain([("readme", vec![readme])]).collect();
     Harness::with_env().discover(harness::trials(modules)).main()
 }

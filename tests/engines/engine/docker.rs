@@ -15,8 +15,8 @@ use nix::sys::signal::Signal;
 
 use super::home::{Cgroups, Home};
 use super::{
-    Engine, JOINS_FULL, KILLS_EXEC, LIMITS, MACHINES_FILES, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS,
-    import_images,
+    Engine, JOINS_FULL, JOINS_PIDS, KILLS_EXEC, LIMITS, MACHINES_FILES, NO_DEFAULT_ACTIONS,
+    REAL_TIME_SIGNALS, import_images,
 };
 use crate::common::harness::{Need, is_installed, note, set_up};
 use crate::common::process::process;
@@ -64,7 +64,7 @@ static TABLE: [Docker; 5] = [
         Need::Other("sid-docker-gvisor", || has_sid() && GVISOR.path().exists()),
         Home::sid(Cgroups::Machine),
         Some(GVISOR),
-        &[MACHINES_FILES, LIMITS, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS, KILLS_EXEC],
+        &[MACHINES_FILES, LIMITS, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS, KILLS_EXEC, JOINS_PIDS],
     ),
 ];
 
@@ -83,7 +83,7 @@ impl Runtime {
 
     fn version(&self) -> String {
         let version = text(Command::new(self.path()).arg("--version").output().expect("a version"));
-        version.lines().next().expect("a line").replace(" version", "")
+        version.lines().next().expect("a line").replace(" version", "").replace(':', "")
     }
 }
 

@@ -63,7 +63,15 @@ pub(crate) trait Engine: Sync + Sized + 'static {
 pub(crate) const LIMITS: Need = Need::Other("cgroup limits", || true);
 
 /// The machine's own files as volumes of a container.
-pub(crate) const MACHINES_FILES: Need = Need::Other("the machine's files", || true);
+pub(crate) const MACHINES_FILES: Need = Need::Other("files of the machine", || true);
+
+/// Of all rows of all tables.
+pub(crate) fn names() -> Vec<&'static str> {
+    fn of<E: Engine>() -> impl Iterator<Item = &'static str> {
+        E::table().iter().map(E::name)
+    }
+    of::<docker::Docker>().chain(of::<podman::Podman>()).chain(of::<containerd::Containerd>()).collect()
+}
 
 /// Ends the engines which tests have started.
 pub(crate) fn end_all() {
@@ -95,20 +103,23 @@ fn import_images(client: impl Fn() -> Command, prefix: &str) {
 }
 
 /// A PID 1 that has no default actions. In gVisor it has them.
-pub(crate) const NO_DEFAULT_ACTIONS: Need = Need::Other("no default actions", || true);
+pub(crate) const NO_DEFAULT_ACTIONS: Need = Need::Other("a PID 1 without default actions", || true);
 
 /// Real-time signals by `docker kill`. Some OCI runtimes know no number above 31.
 pub(crate) const REAL_TIME_SIGNALS: Need = Need::Other("real-time signals", || true);
 
 /// That Docker kills what it runs in a container for too long. With gVisor it kills the
 /// runtime's client alone.
-pub(crate) const KILLS_EXEC: Need = Need::Other("kills exec", || true);
+pub(crate) const KILLS_EXEC: Need = Need::Other("the end of a check at Docker's limit", || true);
+
+/// A container that joins the PID namespace of another. In gVisor each has a kernel of its own.
+pub(crate) const JOINS_PIDS: Need = Need::Other("another container's PIDs", || true);
 
 /// A container that joins the PID namespace of another which has all the processes it may.
-pub(crate) const JOINS_FULL: Need = Need::Other("joins a full container", || true);
+pub(crate) const JOINS_FULL: Need = Need::Other("the PIDs of a full container", || true);
 
 /// A pod's shared PID namespace, which Podman refuses without cgroups.
-pub(crate) const SHARED_PIDS: Need = Need::Other("shared PIDs", || true);
+pub(crate) const SHARED_PIDS: Need = Need::Other("a pod's shared PIDs", || true);
 
 /// That a pod's pause process is the configured init, as from Podman 5 on.
 pub(crate) const PAUSES_WITH_INIT: Need = Need::Other("Podman 5", || true);
