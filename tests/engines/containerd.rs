@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::engine::containerd::{Containerd, Task};
-use crate::support::wait_until;
+use crate::support::{EXIT_CODES, wait_until};
 
 crate::engine::engine_tests![
     Containerd:
@@ -15,14 +15,7 @@ crate::engine::engine_tests![
 ];
 
 fn exit_codes_are_passed_on(containerd: &Containerd) {
-    for (words, expected) in [
-        (&["sh", "-c", "exit 42"][..], 42),
-        (&["true"], 0),
-        (&["nonexistent"], 127),
-        (&["/tmp"], 126),
-        (&["sh", "-c", "kill -KILL $$"], 137),
-        (&["sh", "-c", "kill -TERM $$"], 143),
-    ] {
+    for (words, expected) in EXIT_CODES {
         let output = containerd.run(&[], &[&["/sexton", "--"], words].concat());
         assert_eq!(output.status.code(), Some(expected), "{output:?}");
     }

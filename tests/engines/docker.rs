@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::common::screen::Screen;
 use crate::engine::docker::{Container, Docker};
 use crate::engine::{Engine, LIMITS, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS};
-use crate::support::{file_with, sexton, wait_until};
+use crate::support::{EXIT_CODES, file_with, sexton, wait_until};
 
 crate::engine::engine_tests![
     Docker:
@@ -54,14 +54,7 @@ fn pid_1_is_sexton(docker: &Docker) {
 
 fn exit_codes_are_passed_on(docker: &Docker) {
     let code = |arguments: &[&str]| docker.run(arguments).status.code();
-    for (words, expected) in [
-        (&["sh", "-c", "exit 42"][..], 42),
-        (&["true"], 0),
-        (&["nonexistent"], 127),
-        (&["/tmp"], 126),
-        (&["sh", "-c", "kill -KILL $$"], 137),
-        (&["sh", "-c", "kill -TERM $$"], 143),
-    ] {
+    for (words, expected) in EXIT_CODES {
         for arguments in both_ways(&[], words) {
             assert_eq!(code(&arguments), Some(expected), "{arguments:?}");
         }

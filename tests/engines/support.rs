@@ -104,6 +104,16 @@ pub(crate) fn text(output: Output) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// Commands, and the exit codes that sexton passes on, or has for what does not run.
+pub(crate) const EXIT_CODES: [(&[&str], i32); 6] = [
+    (&["sh", "-c", "exit 42"], 42),
+    (&["true"], 0),
+    (&["nonexistent"], 127),
+    (&["/tmp"], 126),
+    (&["sh", "-c", "kill -KILL $$"], 137),
+    (&["sh", "-c", "kill -TERM $$"], 143),
+];
+
 /// A root file system of busybox, with sexton as `/sexton`.
 pub(crate) fn root_file_system() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
