@@ -36,10 +36,9 @@ use cli::options::InfoPage;
 use cli::{Mode, OPTIONS_ENV, Settings};
 use diagnose::{Failure, top, zombies};
 use log::{Escaped, Level, Log, Reason};
-use supervise::forward::INIT;
 use supervise::spawn::Command;
 use sys::args::{Arguments, Environment};
-use sys::process::{EXIT_FAILED, OwnProcess, die_of, exit_at_request, has_rights_of_its_file};
+use sys::process::{EXIT_FAILED, INIT, OwnProcess, die_of, exit_at_request, has_rights_of_its_file};
 use sys::signal::{Signal, SignalSet, block_all_signals, ignore_sigchld, set_signal_mask};
 use units::Nanos;
 

@@ -15,9 +15,10 @@ pub mod zombies;
 use std::fmt::{self, Display, Formatter};
 
 use nix::errno::Errno;
-use nix::unistd::{Pid, getpid};
+use nix::unistd::getpid;
 
 use crate::log::Reason;
+use crate::sys::process::INIT;
 
 /// How an answer is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -71,5 +72,5 @@ const HIDDEN: &str = "some processes are hidden (/proc is mounted with hidepid):
 
 /// Whether PID 1 cannot be looked at: then neither can others.
 fn is_init_hidden() -> bool {
-    procfs::Stat::read(Pid::from_raw(1)).is_none()
+    procfs::Stat::read(INIT).is_none()
 }

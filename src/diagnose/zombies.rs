@@ -16,11 +16,9 @@ use super::sort::sort;
 use super::{Failure, Format, HIDDEN, check_proc, is_init_hidden};
 use crate::log::{Output, print_line};
 use crate::sys::memory::MappedVec;
+use crate::sys::process::INIT;
 use crate::sys::time::{sleep_ms, time_since_boot};
 use crate::units::{Fraction, Nanos, Plural, Seconds};
-
-/// PID 1.
-const INIT: Pid = Pid::from_raw(1);
 
 /// Which process holds a zombie, and what can be done.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -7,10 +7,10 @@ use std::fmt::{self, Display, Formatter};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::forward::INIT;
 use crate::diagnose::procfs::{Stat, check_own_namespace, for_each_process};
 use crate::log::Reason;
 use crate::sys::pids::PidSet;
+use crate::sys::process::INIT;
 use crate::sys::signal::{PidFd, Signal, kill, kill_everything};
 
 /// Why a signal did not reach the processes that it was for.

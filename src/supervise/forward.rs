@@ -10,9 +10,6 @@ use crate::log::Log;
 use crate::sys::signal::{Signal, SignalInfo, kill, kill_group};
 use crate::units::split_once;
 
-/// The PID that makes a process the init of its namespace (`pid_namespaces(7)`).
-pub const INIT: Pid = Pid::from_raw(1);
-
 /// Which processes get the signals.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Scope {

@@ -25,12 +25,13 @@ use crate::log::{Escaped, Level, Log, Reason};
 use crate::sys::fd::close_all_but_standard;
 use crate::sys::output::OwnTerminal;
 use crate::sys::path::base_name;
-use crate::sys::process::{EXIT_FAILED, OwnProcess, become_subreaper, is_subreaper, set_parent_death_signal};
+use crate::sys::process::{
+    EXIT_FAILED, INIT, OwnProcess, become_subreaper, is_subreaper, set_parent_death_signal,
+};
 use crate::sys::signal::{Signal, SignalSet};
 use crate::sys::wait::WaitStatus;
 
 use config::Config;
-use forward::INIT;
 use job::{Job, JobSetup};
 use spawn::{Command, Spawned};
 use supervisor::{Failure, Supervisor, Target};

@@ -6,9 +6,9 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, getpgid};
 
 use super::descendants::{Sending, SignalError, check_proc};
-use super::forward::INIT;
 use crate::diagnose::procfs::{Stat, for_each_child, for_each_process, shows_own_namespace};
 use crate::sys::pids::PidSet;
+use crate::sys::process::INIT;
 use crate::sys::signal::{Signal, kill_everything};
 use crate::sys::time::time_since_boot;
 use crate::units::Nanos;

@@ -1,12 +1,20 @@
 //! Memory for tables of any length. Only the modes that run no command use it.
 
+use std::ffi::c_void;
 use std::mem::size_of;
+use std::num::NonZeroUsize;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::slice;
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+
+/// Maps memory that is zero.
+pub(super) fn map(size: NonZeroUsize, kind: MapFlags) -> Result<NonNull<c_void>, Errno> {
+    // SAFETY: the kernel chooses an address that nothing else has.
+    unsafe { mmap_anonymous(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, kind) }
+}
 
 /// A list of plain values that grows, in memory that is mapped for it until the process ends.
 pub struct MappedVec<T: Copy> {
@@ -40,10 +48,8 @@ impl<T: Copy> MappedVec<T> {
     /// Maps twice as much, and moves the values there.
     fn grow(&mut self) -> Result<(), Errno> {
         let size = self.mapped.saturating_mul(2).max(Self::FIRST);
-        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         let length = size.try_into().map_err(|_| Errno::ENOMEM)?;
-        // SAFETY: the kernel chooses an address that nothing else has.
-        let address = unsafe { mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE)? }.cast();
+        let address = map(length, MapFlags::MAP_PRIVATE)?.cast();
         if self.mapped > 0 {
             // SAFETY: so many values were written, and the new mapping, which is another one,
             // has room for them. No reference to the old one lives, as `self` is borrowed

@@ -4,8 +4,10 @@ use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, munmap};
 use nix::unistd::Pid;
+
+use super::memory::map;
 
 /// The set. It is a mapping, of which only pages with a PID in them take memory.
 pub struct PidSet(NonNull<u8>);
@@ -17,11 +19,7 @@ impl PidSet {
 
     /// An empty set.
     pub fn new() -> Result<Self, Errno> {
-        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        let kind = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
-        // SAFETY: the kernel chooses an address that nothing else has.
-        let address = unsafe { mmap_anonymous(None, Self::SIZE, access, kind)? };
-        Ok(Self(address.cast()))
+        Ok(Self(map(Self::SIZE, MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE)?.cast()))
     }
 
     /// Adds a PID.

@@ -6,14 +6,18 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::mman::MapFlags;
 use nix::sys::prctl;
 use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
 use nix::unistd::Pid;
 
 use super::args::{Arguments, Environment};
+use super::memory::map;
 use super::signal::{Signal, SignalSet, kill, set_disposition, unblock};
+
+/// The PID that makes a process the init of its namespace (`pid_namespaces(7)`).
+pub const INIT: Pid = Pid::from_raw(1);
 
 /// Proves that this process is sexton's alone: it has one thread, and no other code in it
 /// owns a descriptor.
@@ -131,10 +135,7 @@ impl SharedNumbers {
     /// Makes them, both 0.
     pub fn new() -> Result<Self, Errno> {
         const SIZE: NonZeroUsize = NonZeroUsize::new(size_of::<[AtomicI32; 2]>()).unwrap();
-        let (access, kind) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED);
-        // SAFETY: the kernel chooses an address that nothing else has.
-        let address = unsafe { mmap_anonymous(None, SIZE, access, kind)? };
-        Ok(Self(address.cast()))
+        Ok(Self(map(SIZE, MapFlags::MAP_SHARED)?.cast()))
     }
 
     /// What they are now.

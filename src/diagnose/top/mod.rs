@@ -19,6 +19,7 @@ use super::zombies::Zombies;
 use super::{Failure, Format, HIDDEN, check_proc, is_init_hidden};
 use crate::log::{Column, Line, Output, print_line};
 use crate::sys::memory::MappedVec;
+use crate::sys::process::INIT;
 use crate::sys::time::{monotonic_time, sleep_ms};
 use crate::units::{Age, Fraction, Nanos, Plural, SECOND, Size};
 use sample::{Look, find_again};
@@ -85,7 +86,7 @@ impl Answer {
             processes: second.processes.len(),
             interval,
             now: second.time,
-            cpus: allowed_cpus(Pid::from_raw(1)).or_else(|| allowed_cpus(Pid::this())),
+            cpus: allowed_cpus(INIT).or_else(|| allowed_cpus(Pid::this())),
             cgroup: first.cgroup.zip(second.cgroup).map(|(before, now)| (now, now.since(&before))),
             pids_given_out: pids_given_out(first.last_pid, second.last_pid, pid_max()),
             hidden: is_init_hidden(),
