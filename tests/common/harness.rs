@@ -31,8 +31,8 @@ fn binary(variable: &str, built: &str) -> PathBuf {
     }
 }
 
-/// Where `scripts/engines` has set something up: a newer Debian, a kubelet, kernels.
-pub(crate) fn set_up(name: &str) -> PathBuf {
+/// The path of something that `scripts/engines` sets up: a newer Debian, a kubelet, kernels.
+pub(crate) fn provided(name: &str) -> PathBuf {
     let place = std::env::var_os("SEXTON_ENGINES")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("target/engines"), PathBuf::from);
     place.join(name)

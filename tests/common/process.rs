@@ -33,6 +33,11 @@ pub(crate) fn process(pid: i32) -> Option<Process> {
     Some(Process { pid, state: fields.next()?.parse().ok()?, parent: fields.next()?.parse().ok()? })
 }
 
+/// Whether a process has ended, be it that its parent has not waited for it yet.
+pub(crate) fn has_ended(pid: i32) -> bool {
+    process(pid).is_none_or(|process| process.state == 'Z')
+}
+
 /// Whether a process is in this state.
 pub(crate) fn is_in_state(pid: i32, state: char) -> bool {
     process(pid).is_some_and(|process| process.state == state)

@@ -21,7 +21,7 @@ fn exit_codes_are_passed_on(containerd: &Containerd) {
     }
 }
 
-fn first_processes(task: &Task, script: &str) {
+fn wait_for_command(task: &Task, script: &str) {
     wait_until("the command runs", || {
         task.exec(&["sh", "-c", "cat /proc/[0-9]*/cmdline 2>/dev/null; true"]).contains(script)
     });
@@ -31,13 +31,13 @@ fn first_processes(task: &Task, script: &str) {
 fn a_task_stops_at_once(containerd: &Containerd) {
     let script = "while :; do sleep 0.1; done";
     let task = containerd.start_container(&[], &["/sexton", "--", "sh", "-c", script]);
-    first_processes(&task, script);
+    wait_for_command(&task, script);
     let start = Instant::now();
     task.kill("TERM");
     assert_eq!(task.code(), 143);
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     let control = containerd.start_container(&[], &["sh", "-c", script]);
-    first_processes(&control, script);
+    wait_for_command(&control, script);
     control.kill("TERM");
     control.kill("KILL");
     assert_eq!(control.code(), 137);
@@ -70,8 +70,10 @@ fn zombies(task: &Task) -> usize {
 fn orphans_are_reaped(containerd: &Containerd) {
     let script = "for n in 1 2 3 4 5 6 7 8; do (sleep 0.5 &); done; exec sleep 1000";
     let task = containerd.start_container(&[], &["/sexton", "--", "sh", "-c", script]);
-    first_processes(&task, "sleep\x001000");
-    wait_until("no zombie is left", || zombies(&task) == 0);
+    wait_for_command(&task, "sleep\x001000");
+    wait_until("they have ended, and no zombie is left", || {
+        !task.exec(&["ps"]).contains("sleep 0.5") && zombies(&task) == 0
+    });
     // The control: without an init they stay.
     let control = containerd.start_container(&[], &["sh", "-c", script]);
     wait_until("they are zombies", || zombies(&control) == 8);

@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::common::screen::Screen;
+use crate::engine::Engine;
 use crate::engine::docker::{Container, Docker};
-use crate::engine::{Engine, LIMITS, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS};
+use crate::engine::features::{LIMITS, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS};
 use crate::support::{EXIT_CODES, file_with, sexton, wait_until};
 
 crate::engine::engine_tests![
@@ -129,7 +130,9 @@ fn orphans_are_reaped(docker: &Docker) {
     for arguments in both_ways(&[], &["sh", "-c", script]) {
         let container = docker.start_container(&arguments);
         container.prints("left");
-        wait_until("no zombie is left", || zombies(&container) == 0);
+        wait_until("they have ended, and no zombie is left", || {
+            !container.exec(&["ps"]).contains("sleep 0.5") && zombies(&container) == 0
+        });
     }
     // The control: without an init they stay.
     let container = docker.start_container(&["--init=false", "busybox:test", "sh", "-c", script]);

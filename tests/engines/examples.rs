@@ -1,5 +1,5 @@
-//! Every file under `examples/`; `daemon.json` is what the daemon of these tests runs
-//! with, `containers.conf` what Podman does, and the manifests are in `podman.rs`.
+//! Every file under `examples/`. The configurations are what the engines of these tests run
+//! with, and the manifests are tested in `podman.rs` and `kubelet.rs`.
 
 use std::fs;
 use std::path::Path;
@@ -53,7 +53,8 @@ fn the_compose_file_works(docker: &Docker) {
     docker.answers(&["tag", "busybox:test", "example/app:1"]);
     let project = tempfile::tempdir().unwrap();
     fs::copy(sexton(), project.path().join("sexton")).unwrap();
-    fs::copy(directory().join("compose.yaml"), project.path().join("compose.yaml")).unwrap();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/compose.yaml");
+    fs::copy(example, project.path().join("compose.yaml")).unwrap();
     let services = ["worker", "engine"];
     let without_network: String =
         services.iter().map(|service| format!("  {service}:\n    network_mode: none\n")).collect();
@@ -81,12 +82,20 @@ fn the_compose_file_works(docker: &Docker) {
 }
 
 fn every_example_has_a_test() {
-    let tests = [include_str!("examples.rs"), include_str!("podman.rs"), include_str!("support.rs")].concat();
+    let tests = [
+        include_str!("examples.rs"),
+        include_str!("kubelet.rs"),
+        include_str!("engine/docker.rs"),
+        include_str!("engine/podman.rs"),
+    ]
+    .concat();
     for entry in fs::read_dir(directory()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let stem = name.trim_end_matches(".Dockerfile");
         assert!(
-            name == "README.md" || tests.contains(&format!("\"{stem}\"")) || tests.contains(&name),
+            name == "README.md"
+                || tests.contains(&format!("\"{stem}\""))
+                || tests.contains(&format!("/{name}\"")),
             "{name}"
         );
         assert!(

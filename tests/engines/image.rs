@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::common::harness::Need;
+use crate::engine::Engine;
 use crate::engine::docker::Docker;
+use crate::engine::features::JOINS_PIDS;
 use crate::engine::podman::Podman;
-use crate::engine::{Engine, JOINS_PIDS};
 use crate::support::{name, place, wait_until};
 
 crate::engine::engine_tests![

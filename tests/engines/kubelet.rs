@@ -3,48 +3,30 @@
 use std::fs;
 use std::time::Duration;
 
-use crate::common::harness::{Need, Test};
-use crate::engine::node::{KUBELET, Node, Pod, containerd_version, is_at_least, versions};
+use crate::common::harness::Need;
+use crate::engine::node::{KUBELET, Node, Pod, containerd_version, is_at_least};
 use crate::support::{name, wait_until};
 
-pub(crate) fn tests() -> Vec<Test> {
-    let sidecars = with_feature("kubelet 1.29 or newer", || is_at_least(29));
-    let user_namespaces = with_feature("kubelet 1.33 and containerd 2 or newer", || {
-        is_at_least(33) && containerd_version().starts_with("2.")
-    });
-    let mut tests = of_any_kubelet::tests();
-    tests.extend([
-        Test::needing(sidecars, "a_native_sidecar_ends_after_the_app", a_native_sidecar_ends_after_the_app),
-        Test::needing(user_namespaces, "sexton_works_in_a_user_namespace", sexton_works_in_a_user_namespace),
-    ]);
-    tests
-}
+crate::tests![
+    needing(KUBELET) the_example_pod_works,
+    needing(KUBELET) the_example_deployment_works,
+    needing(KUBELET) how_it_failed_is_the_termination_message,
+    needing(KUBELET) an_out_of_memory_kill_is_in_the_termination_message,
+    needing(KUBELET) a_liveness_probe_restarts_what_hoards_zombies,
+    needing(KUBELET) a_liveness_probe_leaves_alone_what_an_init_mends,
+    needing(KUBELET) a_command_that_ignores_term_ends_before_the_grace_period,
+    needing(KUBELET) what_remains_has_time_for_its_last_words,
+    needing(KUBELET) a_delay_begins_after_the_pre_stop_hook,
+    needing(KUBELET) sexton_works_in_a_hardened_pod,
+    needing(KUBELET) the_sandbox_reaps_for_all_of_a_shared_namespace,
+    needing(SIDECARS) a_native_sidecar_ends_after_the_app,
+    needing(USER_NAMESPACES) sexton_works_in_a_user_namespace,
+];
 
-mod of_any_kubelet {
-    use super::*;
-
-    crate::tests![
-        needing(KUBELET) the_example_pod_works,
-        needing(KUBELET) the_example_deployment_works,
-        needing(KUBELET) how_it_failed_is_the_termination_message,
-        needing(KUBELET) an_out_of_memory_kill_is_in_the_termination_message,
-        needing(KUBELET) a_liveness_probe_restarts_what_hoards_zombies,
-        needing(KUBELET) a_liveness_probe_leaves_alone_what_an_init_mends,
-        needing(KUBELET) a_command_that_ignores_term_ends_before_the_grace_period,
-        needing(KUBELET) what_remains_has_time_for_its_last_words,
-        needing(KUBELET) a_delay_begins_after_the_pre_stop_hook,
-        needing(KUBELET) sexton_works_in_a_hardened_pod,
-        needing(KUBELET) the_sandbox_reaps_for_all_of_a_shared_namespace,
-    ];
-}
-
-/// What a feature needs that is newer than the kubelet which can be built here.
-fn with_feature(needed: &str, is_met: fn() -> bool) -> Need {
-    if !KUBELET.is_met() {
-        return KUBELET;
-    }
-    Need::Other(format!("{needed}, this is {}", versions()).leak(), is_met)
-}
+const SIDECARS: Need = Need::Other("kubelet-1.29", || KUBELET.is_met() && is_at_least(29));
+const USER_NAMESPACES: Need = Need::Other("kubelet-1.33 and containerd-2", || {
+    KUBELET.is_met() && is_at_least(33) && containerd_version().starts_with("2.")
+});
 
 /// Runs a pod with these fields of its `spec:` and of its container, each a line of YAML. A
 /// directory that the test sees, too, is its /shared. There must be some volume, as a pod of

@@ -3,8 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::engine::Engine;
+use crate::engine::features::{PAUSES_WITH_INIT, SHARED_PIDS};
 use crate::engine::podman::Podman;
-use crate::engine::{Engine, PAUSES_WITH_INIT, SHARED_PIDS};
 use crate::support::{file_with, name, sexton, wait_until};
 
 crate::engine::engine_tests![

@@ -3,9 +3,10 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::engine::Engine;
 use crate::engine::docker::{Container, Docker};
+use crate::engine::features::KILLS_EXEC;
 use crate::engine::podman::Podman;
-use crate::engine::{Engine, KILLS_EXEC};
 use crate::support::{name, wait_until};
 
 crate::engine::engine_tests![

@@ -6,10 +6,11 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::sys::signal::{self, SigHandler, Signal};
 use tempfile::TempDir;
 
@@ -23,7 +24,7 @@ pub(crate) fn all(programs: &[&str]) -> bool {
 }
 
 /// Names the directory of this run.
-const VARIABLE: &str = "SEXTON_TEST_ENGINES";
+const VARIABLE: &str = "SEXTON_TEST_PLACE";
 
 static PLACE: OnceLock<PathBuf> = OnceLock::new();
 
@@ -37,26 +38,33 @@ pub(crate) fn is_in_place() -> bool {
 }
 
 /// Makes the place, runs this program once more in it, and then `tidy_up`.
-pub(crate) fn in_a_place(tidy_up: impl FnOnce()) -> ExitCode {
-    // A Ctrl-C, which all of the process group gets, ends the tests, but not this process.
-    // That it is handled is not inherited over exec.
-    extern "C" fn ignore(_: nix::libc::c_int) {}
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
-        // SAFETY: the handler does nothing.
-        unsafe { signal::signal(signal, SigHandler::Handler(ignore)) }.expect("a handler");
-    }
+pub(crate) fn in_a_place(tidy_up: impl FnOnce() -> bool) -> ExitCode {
     let directory = tempfile::Builder::new().prefix("sexton-test-").tempdir().expect("a directory");
     fs::copy(harness::sexton(), directory.path().join("sexton")).expect("sexton");
     PLACE.set(directory.path().to_owned()).expect("no place yet");
     let mut tests = Command::new(std::env::current_exe().expect("a path"));
     tests.args(std::env::args_os().skip(1)).env(VARIABLE, directory.path()).stdin(Stdio::piped());
     let mut tests = tests.spawn().expect("the tests");
+    TESTS.store(tests.id().cast_signed(), Ordering::Relaxed);
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+        // SAFETY: the handler is async-signal-safe.
+        unsafe { signal::signal(signal, SigHandler::Handler(pass_on)) }.expect("a handler");
+    }
     // What lives as long as this process reads their standard input, which ends then.
     let lifeline = tests.stdin.take();
     let status = tests.wait().expect("the tests");
-    tidy_up();
+    let is_tidy = tidy_up();
     drop(lifeline);
-    ExitCode::from(status.code().map_or(1, |code| code as u8))
+    ExitCode::from(status.code().filter(|_| is_tidy).map_or(1, |code| code as u8))
+}
+
+/// The process that runs the tests.
+static TESTS: AtomicI32 = AtomicI32::new(0);
+
+/// What would end this process ends the tests, so that it can tidy up.
+extern "C" fn pass_on(signal: libc::c_int) {
+    // SAFETY: has no memory effect.
+    unsafe { libc::kill(TESTS.load(Ordering::Relaxed), signal) };
 }
 
 /// The binary under test, where each engine sees it.
@@ -96,6 +104,21 @@ fn read_all(mut stream: impl std::io::Read + Send + 'static) -> JoinHandle<Vec<u
         let _ = stream.read_to_end(&mut bytes);
         bytes
     })
+}
+
+/// The version that a program prints of itself.
+pub(crate) fn version_of(mut program: Command) -> String {
+    program.arg("--version");
+    let printed = text(run(program));
+    let is_version =
+        |word: &&str| word.trim_start_matches('v').starts_with(|first: char| first.is_ascii_digit());
+    let version = printed.split_whitespace().find(is_version).expect("a version");
+    without_suffix(version.trim_start_matches('v')).to_owned()
+}
+
+/// A version, without what Debian adds.
+pub(crate) fn without_suffix(version: &str) -> &str {
+    version.split('+').next().and_then(|version| version.split("~ds").next()).expect("a version")
 }
 
 /// What a command printed, if it succeeded.

@@ -3,8 +3,9 @@
 
 use std::process::{Command, Output};
 
+use crate::engine::Engine;
 use crate::engine::docker::Docker;
-use crate::engine::{Engine, JOINS_FULL, LIMITS};
+use crate::engine::features::{JOINS_FULL, LIMITS};
 use crate::support::{parsed, repeat_until, run, sexton};
 
 crate::engine::engine_tests![

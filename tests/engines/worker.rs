@@ -9,8 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 use crate::common::harness::Need;
-use crate::engine::MACHINES_FILES;
 use crate::engine::docker::{Container, Docker};
+use crate::engine::features::MACHINES_FILES;
 use crate::support::{all, parsed, repeat_until, wait_until};
 use crate::top::{LOCKED_DOWN, from_beside};
 

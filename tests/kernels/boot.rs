@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
-use crate::common::harness::{helper, is_installed, note, set_up, sexton};
+use crate::common::harness::{helper, is_installed, note, provided, sexton};
 use crate::common::wait::deadline;
 use crate::{cgroup, machine, namespace};
 
@@ -28,7 +28,7 @@ pub(crate) fn is_possible(kernel: &str) -> bool {
         && is_installed(QEMU)
         && is_installed("cpio")
         && is_static(Path::new(BUSYBOX))
-        && set_up("kernels").join(kernel).join("vmlinuz").exists()
+        && provided("kernels").join(kernel).join("vmlinuz").exists()
 }
 
 /// Something that sexton does: a script that runs in the machine, and what is to be seen of it.
@@ -143,7 +143,7 @@ fn run(kernel: &str, init: &str, directory: &Path) -> Option<String> {
     qemu.args(["-accel", "tcg", "-cpu", "max", "-m", "256", "-display", "none", "-no-user-config"])
         .args(["-nodefaults", "-no-reboot", "-serial", "stdio", "-serial", "null"])
         .arg("-kernel")
-        .arg(set_up("kernels").join(kernel).join("vmlinuz"))
+        .arg(provided("kernels").join(kernel).join("vmlinuz"))
         .arg("-initrd")
         .arg(directory.join("archive"))
         .args(["-append", &format!("console=ttyS0 quiet panic=-1 no_timer_check {init}")])
@@ -373,7 +373,7 @@ wait_until() {
 # Hundredths of a second.
 now() {
     read -r uptime _ < /proc/uptime
-    echo ${uptime%.*}${uptime#*.}
+    echo $((${uptime%.*} * 100 + 1${uptime#*.} - 100))
 }
 
 # Runs a command, and says how long it took. $code is how it exited.

@@ -1,25 +1,25 @@
 //! containerd, as `ctr` reaches it: one of this run's own for each row.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Engine;
 use super::home::{Cgroups, Home};
+use super::{Engine, Started};
 use crate::common::harness::{Need, is_installed, note};
-use crate::common::process::process;
+use crate::common::process::has_ended;
 use crate::common::wait::wait_until;
-use crate::support::{name, root_file_system, run, text};
+use crate::support::{name, place, root_file_system, run, text, version_of};
 
 /// A containerd: its socket, data, and network and mount namespaces.
 pub(crate) struct Containerd {
     need: Need,
     home: Home,
-    started: OnceLock<()>,
+    started: Started,
 }
 
 static TABLE: [Containerd; 1] = [Containerd {
@@ -27,10 +27,10 @@ static TABLE: [Containerd; 1] = [Containerd {
         is_installed("busybox") && Home::sid(Cgroups::Machine).has(&["containerd", "ctr", "runc"])
     }),
     home: Home::sid(Cgroups::Machine),
-    started: OnceLock::new(),
+    started: Started::new(),
 }];
 
-/// Serves until the tests have ended and been tidied up.
+/// Serves until the tests have ended and been tidied up: see [`crate::support::in_a_place`].
 const SERVE: &str = r#"containerd --config "$1" & echo $! > "$2"; read -r _; kill $!; wait"#;
 
 impl Engine for Containerd {
@@ -42,32 +42,31 @@ impl Engine for Containerd {
         self.need
     }
 
-    fn lacks(&self) -> &'static [Need] {
-        &[]
+    fn lacks(&self) -> Vec<Need> {
+        Vec::new()
     }
 
     fn command(&self) -> Command {
-        self.started.get_or_init(|| self.start());
+        self.started.by(self.name(), &self.directory().join("log"), || self.start());
         self.ctr()
     }
 
     /// Its containers outlive it, so they come first.
     fn end(&self) {
+        let pid = fs::read_to_string(self.directory().join("pid")).ok();
+        let Some(pid) = pid.and_then(|pid| pid.trim().parse().ok()) else { return };
         let ctr = |arguments: &[&str]| {
             let mut command = self.ctr();
             command.args(arguments);
             run(command)
         };
-        let tasks = || String::from_utf8_lossy(&ctr(&["task", "list", "-q"]).stdout).into_owned();
+        let tasks = || text(ctr(&["task", "list", "-q"]));
         for task in tasks().lines() {
             ctr(&["task", "delete", "--force", task]);
         }
         wait_until("its containers have ended", || tasks().is_empty());
-        let pid =
-            fs::read_to_string(self.directory().join("pid")).expect("a PID").trim().parse().expect("a PID");
         let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        // Its parent waits for it later.
-        wait_until("containerd ends", || process(pid).is_none_or(|process| process.state == 'Z'));
+        wait_until("containerd ends", || has_ended(pid));
     }
 }
 
@@ -88,12 +87,14 @@ impl Containerd {
         let log = File::create(at("log")).expect("a log");
         let mut command = self.home.command("sh", &directory);
         command.args(["-c", SERVE, "serve"]).arg(at("containerd.toml")).arg(at("pid"));
+        // A Ctrl-C ends the tests before, and not containerd.
+        command.process_group(0);
         command.stdin(Stdio::inherit()).stdout(log.try_clone().expect("a log")).stderr(log);
         thread::spawn(move || command.status());
         wait_until("containerd answers", || {
             self.ctr().arg("version").output().is_ok_and(|output| output.status.success())
         });
-        note(&format!("{} version: {}", self.name(), self.version()));
+        note(&format!("{} version: {}", self.name(), self.versions()));
     }
 
     fn ctr(&self) -> Command {
@@ -102,13 +103,10 @@ impl Containerd {
         command
     }
 
-    fn version(&self) -> String {
-        let version = |program: &str, word: usize| {
-            let output = self.home.command(program, &self.directory()).arg("--version").output();
-            let text = text(output.expect("a version"));
-            text.split_whitespace().nth(word).expect("a version").trim_end_matches("+unknown").to_owned()
-        };
-        format!("containerd {}, runc {}", version("containerd", 2), version("runc", 2))
+    /// Of the programs which it consists of.
+    fn versions(&self) -> String {
+        let version = |program: &str| version_of(self.home.command(program, &self.directory()));
+        format!("containerd {}, runc {}", version("containerd"), version("runc"))
     }
 
     /// A container of the busybox root, which is made of these options and this command.
@@ -118,16 +116,22 @@ impl Containerd {
         [&run, options, &[root, name], words].concat().into_iter().map(String::from).collect()
     }
 
+    /// A name that no other run has: containerd makes cgroups of it.
+    fn name() -> String {
+        let place = place().file_name().expect("a name").to_str().expect("text");
+        format!("{place}-{}", name())
+    }
+
     /// `ctr run` to its end.
     pub(crate) fn run(&self, options: &[&str], words: &[&str]) -> Output {
         let mut command = self.command();
-        command.args(Self::words(&name(), &[&["--rm"], options].concat(), words));
+        command.args(Self::words(&Self::name(), &[&["--rm"], options].concat(), words));
         run(command)
     }
 
     /// Starts a container in the background.
     pub(crate) fn start_container(&self, options: &[&str], words: &[&str]) -> Task<'_> {
-        let name = name();
+        let name = Self::name();
         let mut command = self.command();
         command.args(Self::words(&name, &[&["--rm", "--null-io"], options].concat(), words));
         let client = command.stdin(Stdio::null()).spawn().expect("ctr");

@@ -5,7 +5,6 @@ use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,15 +12,15 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 
-use super::home::{Cgroups, Home};
-use super::{
-    Engine, JOINS_FULL, JOINS_PIDS, KILLS_EXEC, LIMITS, MACHINES_FILES, NO_DEFAULT_ACTIONS,
-    REAL_TIME_SIGNALS, import_images,
+use super::features::{
+    JOINS_FULL, JOINS_PIDS, KILLS_EXEC, LIMITS, MACHINES_FILES, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS,
 };
-use crate::common::harness::{Need, is_installed, note, set_up};
-use crate::common::process::process;
+use super::home::{Cgroups, Home};
+use super::{Engine, Started, import_images};
+use crate::common::harness::{Need, is_installed, note, provided};
+use crate::common::process::has_ended;
 use crate::common::wait::{deadline, wait_until};
-use crate::support::{name, sexton, text};
+use crate::support::{name, sexton, text, version_of, without_suffix};
 
 /// A dockerd: its socket, its data, and network and mount namespaces, so that it changes
 /// nothing of the machine's.
@@ -30,30 +29,33 @@ pub(crate) struct Docker {
     home: Home,
     runtime: Option<Runtime>,
     lacks: &'static [Need],
-    started: OnceLock<()>,
+    started: Started,
 }
 
 /// An OCI runtime, where it is not runc: the program that `scripts/engines` has set up.
 struct Runtime {
+    name: &'static str,
     program: &'static str,
     arguments: &'static [&'static str],
+    /// Whether a container may have more descriptors than the machine's limit.
+    has_own_limits: bool,
 }
 
-const YOUKI: Runtime = Runtime { program: "youki/bin/youki", arguments: &[] };
+const YOUKI: Runtime =
+    Runtime { name: "youki", program: "youki/bin/youki", arguments: &[], has_own_limits: false };
 
 /// Without a network, and without cgroups, which it would make among the machine's.
-const GVISOR: Runtime =
-    Runtime { program: "gvisor/runsc", arguments: &["--network=none", "--ignore-cgroups"] };
+const GVISOR: Runtime = Runtime {
+    name: "runsc",
+    program: "gvisor/runsc",
+    arguments: &["--network=none", "--ignore-cgroups"],
+    has_own_limits: true,
+};
 
 static TABLE: [Docker; 5] = [
     Docker::new(Need::Other("docker", has_docker), Home::machine(), None, &[]),
     Docker::new(Need::Other("sid-docker", has_sid), Home::sid(Cgroups::Machine), None, &[MACHINES_FILES]),
-    Docker::new(
-        Need::Other("sid-docker-v2", has_sid),
-        Home::sid(Cgroups::V2),
-        None,
-        &[MACHINES_FILES, LIMITS],
-    ),
+    Docker::new(Need::Other("sid-docker-v2", has_sid), Home::sid(Cgroups::V2), None, &[MACHINES_FILES]),
     Docker::new(
         Need::Other("sid-docker-youki", || has_sid() && YOUKI.path().exists()),
         Home::sid(Cgroups::Machine),
@@ -78,12 +80,7 @@ fn has_sid() -> bool {
 
 impl Runtime {
     fn path(&self) -> PathBuf {
-        set_up(self.program)
-    }
-
-    fn version(&self) -> String {
-        let version = text(Command::new(self.path()).arg("--version").output().expect("a version"));
-        version.lines().next().expect("a line").replace(" version", "").replace(':', "")
+        provided(self.program)
     }
 }
 
@@ -96,26 +93,30 @@ impl Engine for Docker {
         self.need
     }
 
-    fn lacks(&self) -> &'static [Need] {
-        self.lacks
+    fn lacks(&self) -> Vec<Need> {
+        let mut lacks = self.lacks.to_vec();
+        if !self.home.has_controllers() {
+            lacks.push(LIMITS);
+        }
+        lacks
     }
 
     fn command(&self) -> Command {
-        self.started.get_or_init(|| self.start());
+        self.started.by(self.name(), &self.directory().join("log"), || self.start());
         self.docker()
     }
 
     /// It ends, with its containers, when the tests have: see [`Self::start`].
     fn end(&self) {
-        let Ok(pid) = fs::read_to_string(self.directory().join("pid")) else { return };
-        let pid = pid.trim().parse().expect("a PID");
-        wait_until("dockerd ends", || process(pid).is_none());
+        let pid = fs::read_to_string(self.directory().join("pid")).ok();
+        let Some(pid) = pid.and_then(|pid| pid.trim().parse().ok()) else { return };
+        wait_until("dockerd ends", || has_ended(pid));
     }
 }
 
 impl Docker {
     const fn new(need: Need, home: Home, runtime: Option<Runtime>, lacks: &'static [Need]) -> Self {
-        Self { need, home, runtime, lacks, started: OnceLock::new() }
+        Self { need, home, runtime, lacks, started: Started::new() }
     }
 
     fn start(&self) {
@@ -126,13 +127,15 @@ impl Docker {
         symlink(sexton(), at("docker-init")).expect("a link");
         fs::write(at("daemon.json"), self.configuration()).expect("daemon.json");
         let log = File::create(at("log")).expect("a log");
-        let mut command = match self.home.is_machine() {
-            true => {
-                let mut command = Command::new("unshare");
-                command.args(["--mount", "--net", "--propagation", "private", "dockerd"]);
-                command
-            }
-            false => self.home.command("dockerd", &directory),
+        let mut command = if self.home.is_machine() {
+            // A containerd of the machine's would not see what this dockerd mounts.
+            let hide =
+                "mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd && exec dockerd \"$@\"";
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "--net", "--propagation", "private", "sh", "-c", hide, "dockerd"]);
+            command
+        } else {
+            self.home.command("dockerd", &directory)
         };
         command.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]);
         command.arg("--config-file").arg(at("daemon.json")).arg("--data-root").arg(at("data"));
@@ -147,7 +150,7 @@ impl Docker {
         wait_until("dockerd answers", || {
             self.docker().arg("version").output().is_ok_and(|output| output.status.success())
         });
-        note(&format!("{} version: {}", self.name(), self.version()));
+        note(&format!("{} version: {}", self.name(), self.versions()));
         import_images(|| self.docker(), "");
     }
 
@@ -176,23 +179,31 @@ impl Docker {
     }
 
     /// Of the programs which it consists of.
-    fn version(&self) -> String {
-        let format = "Docker {{.Server.Version}}{{range .Server.Components}}\
-            {{if or (eq .Name \"containerd\") (eq .Name \"runc\")}}, {{.Name}} {{.Version}}{{end}}{{end}}";
-        let engine = text(self.docker().args(["version", "--format", format]).output().expect("docker"));
-        let runtime = self.runtime.iter().map(|runtime| format!(", {}", runtime.version()));
-        engine.trim().to_owned() + &runtime.collect::<String>()
+    fn versions(&self) -> String {
+        let version = |of: &str| {
+            let format = format!(
+                "{{{{range .Server.Components}}}}{{{{if eq .Name {of:?}}}}}{{{{.Version}}}}{{{{end}}}}{{{{end}}}}"
+            );
+            let output = self.docker().args(["version", "--format", &format]).output().expect("docker");
+            without_suffix(text(output).trim()).to_owned()
+        };
+        let (engine, containerd) = (version("Engine"), version("containerd"));
+        let runtime = match &self.runtime {
+            None => format!("runc {}", version("runc")),
+            Some(runtime) => format!("{} {}", runtime.name, version_of(Command::new(runtime.path()))),
+        };
+        format!("Docker {engine}, containerd {containerd}, {runtime}")
     }
 
     pub(crate) fn host(&self) -> String {
         format!("unix://{}", self.directory().join("socket").display())
     }
 
-    /// How many descriptors a container may have at most. gVisor counts for itself; elsewhere,
-    /// root may not raise the machine's limit where it lacks a capability.
+    /// How many descriptors a container may have at most: the usual number, where the
+    /// machine's limit need not be raised, which root may lack a capability for.
     pub(crate) fn descriptor_limit(&self) -> u64 {
         const USUAL: u64 = 1_048_576;
-        if self.lacks.iter().any(|need| need.name() == NO_DEFAULT_ACTIONS.name()) {
+        if self.runtime.as_ref().is_some_and(|runtime| runtime.has_own_limits) {
             return USUAL;
         }
         getrlimit(Resource::RLIMIT_NOFILE).map_or(USUAL, |(_, hard)| hard.min(USUAL))

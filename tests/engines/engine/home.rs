@@ -2,12 +2,14 @@
 //! `scripts/engines` has set up.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 
-use crate::common::harness::{is_installed, is_root, set_up};
+use crate::common::harness::{is_installed, is_root, provided};
+use crate::common::process::has_ended;
 use crate::support::wait_until;
 
 /// Which hierarchy of cgroups an engine sees.
@@ -29,6 +31,8 @@ mount --bind "$root" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs sysfs "$root/sys"
 mount --rbind /dev "$root/dev"
+# Where Podman has the locks of a store.
+mount -t tmpfs tmpfs "$root/dev/shm"
 if [ "$cgroups" = v2 ]; then
     mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 else
@@ -72,7 +76,7 @@ impl Home {
         let is_there = |program: &&str| match self.root {
             None => is_installed(program),
             Some((root, _)) => {
-                ["usr/bin", "usr/sbin"].iter().any(|bin| set_up(root).join(bin).join(program).exists())
+                ["usr/bin", "usr/sbin"].iter().any(|bin| provided(root).join(bin).join(program).exists())
             }
         };
         is_root() && programs.iter().all(is_there)
@@ -82,18 +86,32 @@ impl Home {
     pub(crate) fn client(&self, program: &str) -> Command {
         match self.root {
             None => Command::new(program),
-            Some((root, _)) => Command::new(set_up(root).join("usr/bin").join(program)),
+            Some((root, _)) => Command::new(provided(root).join("usr/bin").join(program)),
         }
+    }
+
+    /// Whether the controllers of cgroups are in the hierarchy that it has. A machine with
+    /// cgroup v1 has them there, and none in v2.
+    pub(crate) fn has_controllers(&self) -> bool {
+        match self.root {
+            Some((_, Cgroups::V2)) => Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+            _ => true,
+        }
+    }
+
+    /// Whether programs can have been started there.
+    pub(crate) fn is_entered(&self, directory: &Path) -> bool {
+        self.is_machine() || directory.join(KEEPER).exists()
     }
 
     /// A program that runs there. The keeper's PID is in a file, for the process that tidies
     /// up.
     pub(crate) fn command(&self, program: &str, directory: &Path) -> Command {
         let Some((root, cgroups)) = self.root else { return Command::new(program) };
-        let file = directory.join("keeper");
+        let file = directory.join(KEEPER);
         let keeper = self.keeper.get_or_init(|| {
             fs::read_to_string(&file).unwrap_or_else(|_| {
-                let keeper = enter(&set_up(root), cgroups);
+                let keeper = enter(&provided(root), cgroups);
                 fs::write(&file, &keeper).expect("a file");
                 keeper
             })
@@ -104,15 +122,21 @@ impl Home {
     }
 }
 
+const KEEPER: &str = "keeper";
+
 /// Starts a keeper; returns its PID. It ends with the process that tidies up: see
-/// [`crate::support::in_a_place`].
+/// [`crate::support::in_a_place`]. A Ctrl-C ends the tests before, and not the keeper.
 fn enter(root: &Path, cgroups: Cgroups) -> String {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--net", "--propagation", "private", "sh", "-c", ENTER, "enter"]);
     command.arg(root).arg(if matches!(cgroups, Cgroups::V2) { "v2" } else { "machine" });
-    let mut keeper = command.arg(std::env::temp_dir()).stdout(Stdio::null()).spawn().expect("unshare");
+    command.arg(std::env::temp_dir()).stdout(Stdio::null()).process_group(0);
+    let mut keeper = command.spawn().expect("unshare");
     let pid = keeper.id();
     thread::spawn(move || keeper.wait());
-    wait_until("the root is entered", || Path::new(&format!("/proc/{pid}/root/run/entered")).exists());
+    wait_until("the root is entered", || {
+        assert!(!has_ended(pid.cast_signed()), "the root cannot be entered");
+        Path::new(&format!("/proc/{pid}/root/run/entered")).exists()
+    });
     pid.to_string()
 }

@@ -3,12 +3,16 @@
 
 pub(crate) mod containerd;
 pub(crate) mod docker;
+pub(crate) mod features;
 pub(crate) mod home;
 pub(crate) mod node;
 pub(crate) mod podman;
 
-use std::path::PathBuf;
+use std::fs;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use crate::Test;
 use crate::common::harness::Need;
@@ -26,13 +30,14 @@ pub(crate) trait Engine: Sync + Sized + 'static {
     /// What the machine must have for it.
     fn need(&self) -> Need;
 
-    /// What it cannot do on a machine like CI's.
-    fn lacks(&self) -> &'static [Need];
+    /// Which of the [`features`] it does not have on this machine.
+    fn lacks(&self) -> Vec<Need>;
 
     /// The client, without arguments. The engine starts when a test first asks for it.
     fn command(&self) -> Command;
 
-    /// Waits until nothing of it is left, in the process that tidies up.
+    /// Waits until nothing of it is left, in the process that tidies up. The engine may have
+    /// started in part only.
     fn end(&self);
 
     /// Its own part of [`place`].
@@ -58,13 +63,6 @@ pub(crate) trait Engine: Sync + Sized + 'static {
     }
 }
 
-/// Limits of memory, CPUs and processes. Where the machine has cgroup v1 with all controllers,
-/// an engine on cgroup v2 has none.
-pub(crate) const LIMITS: Need = Need::Other("cgroup limits", || true);
-
-/// The machine's own files as volumes of a container.
-pub(crate) const MACHINES_FILES: Need = Need::Other("files of the machine", || true);
-
 /// Of all rows of all tables.
 pub(crate) fn names() -> Vec<&'static str> {
     fn of<E: Engine>() -> impl Iterator<Item = &'static str> {
@@ -73,15 +71,43 @@ pub(crate) fn names() -> Vec<&'static str> {
     of::<docker::Docker>().chain(of::<podman::Podman>()).chain(of::<containerd::Containerd>()).collect()
 }
 
-/// Ends the engines which tests have started.
-pub(crate) fn end_all() {
-    fn end<E: Engine>() {
-        E::table().iter().filter(|engine| engine.directory().exists()).for_each(E::end);
+/// Ends the engines which tests have started; false if one of them does not end.
+pub(crate) fn end_all() -> bool {
+    fn is_ended(directory: &Path, end: impl FnOnce()) -> bool {
+        !directory.exists() || panic::catch_unwind(AssertUnwindSafe(end)).is_ok()
     }
-    end::<docker::Docker>();
-    end::<podman::Podman>();
-    end::<containerd::Containerd>();
-    node::Node::end(&place().join("node"));
+    fn are_ended<E: Engine>() -> bool {
+        E::table().iter().filter(|engine| !is_ended(&engine.directory(), || engine.end())).count() == 0
+    }
+    let node = place().join("node");
+    let ended = [
+        are_ended::<docker::Docker>(),
+        are_ended::<podman::Podman>(),
+        are_ended::<containerd::Containerd>(),
+        is_ended(&node, || node::Node::end(&node)),
+    ];
+    ended == [true; 4]
+}
+
+/// Whether an engine has started, which is tried once.
+pub(crate) struct Started(OnceLock<bool>);
+
+impl Started {
+    pub(crate) const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// Starts it; fails in every test where it does not, and shows what it has logged.
+    fn by(&self, name: &str, log: &Path, start: impl FnOnce()) {
+        let has_started = self.0.get_or_init(|| {
+            let result = panic::catch_unwind(AssertUnwindSafe(start));
+            if result.is_err() {
+                eprintln!("{name} has logged:\n{}", fs::read_to_string(log).unwrap_or_default());
+            }
+            result.is_ok()
+        });
+        assert!(has_started, "{name} does not start");
+    }
 }
 
 /// The images that each engine has: busybox, and the same with sexton as entry point.
@@ -102,34 +128,12 @@ fn import_images(client: impl Fn() -> Command, prefix: &str) {
     }
 }
 
-/// A PID 1 that has no default actions. In gVisor it has them.
-pub(crate) const NO_DEFAULT_ACTIONS: Need = Need::Other("a PID 1 without default actions", || true);
-
-/// Real-time signals by `docker kill`. Some OCI runtimes know no number above 31.
-pub(crate) const REAL_TIME_SIGNALS: Need = Need::Other("real-time signals", || true);
-
-/// That Docker kills what it runs in a container for too long. With gVisor it kills the
-/// runtime's client alone.
-pub(crate) const KILLS_EXEC: Need = Need::Other("the end of a check at Docker's limit", || true);
-
-/// A container that joins the PID namespace of another. In gVisor each has a kernel of its own.
-pub(crate) const JOINS_PIDS: Need = Need::Other("another container's PIDs", || true);
-
-/// A container that joins the PID namespace of another which has all the processes it may.
-pub(crate) const JOINS_FULL: Need = Need::Other("the PIDs of a full container", || true);
-
-/// A pod's shared PID namespace, which Podman refuses without cgroups.
-pub(crate) const SHARED_PIDS: Need = Need::Other("a pod's shared PIDs", || true);
-
-/// That a pod's pause process is the configured init, as from Podman 5 on.
-pub(crate) const PAUSES_WITH_INIT: Need = Need::Other("Podman 5", || true);
-
 /// The test of this name on each row of the table.
 pub(crate) fn on_each<E: Engine>(name: &'static str, needs: &[Need], test: fn(&'static E)) -> Vec<Test> {
     let on = |engine: &'static E| {
         let lacks = |need: &Need| engine.lacks().iter().any(|lacked| lacked.name() == need.name());
-        let is_there = Test::needing(engine.need(), name, move || test(engine)).on(engine.name());
-        needs.iter().fold(is_there, |test, need| {
+        let test = Test::needing(engine.need(), name, move || test(engine)).on(engine.name());
+        needs.iter().fold(test, |test, need| {
             test.and(if lacks(need) { Need::Other(need.name(), || false) } else { *need })
         })
     };

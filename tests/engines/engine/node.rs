@@ -1,7 +1,6 @@
 //! A Kubernetes node of this run's own: a kubelet without an API server, which takes its
 //! pods from files, and a containerd.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,10 +12,13 @@ use std::time::{Duration, Instant};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
+use super::Started;
 use crate::common::harness::{self, Need, is_root};
-use crate::common::process::{children_of, process};
+use crate::common::process::{children_of, has_ended};
 use crate::image::architecture;
-use crate::support::{all, deadline, parsed, place, root_file_system, run, sexton, text, wait_until};
+use crate::support::{
+    all, deadline, parsed, place, root_file_system, run, sexton, text, version_of, wait_until,
+};
 
 /// What tests of Kubernetes need.
 pub(crate) const KUBELET: Need = Need::Other("kubelet", || {
@@ -25,7 +27,7 @@ pub(crate) const KUBELET: Need = Need::Other("kubelet", || {
 });
 
 fn kubelet() -> PathBuf {
-    std::env::var_os("SEXTON_TEST_KUBELET").map_or_else(|| harness::set_up("kubelet"), PathBuf::from)
+    std::env::var_os("SEXTON_TEST_KUBELET").map_or_else(|| harness::provided("kubelet"), PathBuf::from)
 }
 
 /// Where Debian has the plugins that give a pod its network.
@@ -34,28 +36,19 @@ const PLUGINS: &str = "/usr/lib/cni";
 /// The kubelet's version, as in `1.20.2`.
 fn version() -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
-    VERSION.get_or_init(|| version_of(kubelet(), 1))
+    VERSION.get_or_init(|| version_of(Command::new(kubelet())))
 }
 
 /// The version of containerd.
 pub(crate) fn containerd_version() -> String {
-    version_of("containerd", 2)
+    version_of(Command::new("containerd"))
 }
 
 /// What these tests run with.
 pub(crate) fn versions() -> String {
     let cgroup = if is_cgroup_v2() { "v2" } else { "v1" };
-    let (kubelet, containerd, runc) = (version(), containerd_version(), version_of("runc", 2));
+    let (kubelet, containerd, runc) = (version(), containerd_version(), version_of(Command::new("runc")));
     format!("kubelet {kubelet}, containerd {containerd}, runc {runc}, cgroup {cgroup}")
-}
-
-/// A word of what a program's `--version` prints, without what Debian adds.
-fn version_of(program: impl AsRef<OsStr>, word: usize) -> String {
-    let mut command = Command::new(program);
-    command.arg("--version");
-    let printed = text(run(command));
-    let word = printed.split_whitespace().nth(word).unwrap_or_default();
-    word.trim_start_matches('v').split(['~', '+']).next().unwrap_or_default().to_owned()
 }
 
 /// Whether the kubelet's version is 1.MINOR or newer.
@@ -92,11 +85,15 @@ pub(crate) struct Node {
     pid: i32,
 }
 
+static STARTED: Started = Started::new();
 static NODE: OnceLock<Node> = OnceLock::new();
 
 impl Node {
     pub(crate) fn get() -> &'static Self {
-        NODE.get_or_init(Self::start)
+        STARTED.by("the node", &place().join("node/node.log"), || {
+            let _ = NODE.set(Self::start());
+        });
+        NODE.get().expect("the node")
     }
 
     fn start() -> Self {
@@ -140,7 +137,7 @@ impl Node {
 
         let node = Self { directory, pid };
         wait_until("the kubelet answers", || {
-            assert!(process(pid).is_some(), "{}", node.log());
+            assert!(!has_ended(pid), "{}", node.log());
             thread::sleep(Duration::from_millis(100));
             node.client(&["busybox", "wget", "-q", "-O-", PODS]).output().is_ok_and(|o| o.status.success())
         });
@@ -150,12 +147,9 @@ impl Node {
 
     /// It ends when the tests have, as unshare then gets KILL. What is left is its cgroups.
     pub(crate) fn end(directory: &Path) {
-        if !directory.exists() {
-            return;
-        }
-        if let Ok(pid) = fs::read_to_string(directory.join("pid")) {
-            let pid = pid.parse().expect("a PID");
-            wait_until("the node ends", || process(pid).is_none());
+        let pid = fs::read_to_string(directory.join("pid")).ok();
+        if let Some(pid) = pid.and_then(|pid| pid.parse().ok()) {
+            wait_until("the node ends", || has_ended(pid));
         }
         for hierarchy in hierarchies() {
             let cgroup = hierarchy.join(cgroup(directory));
@@ -410,13 +404,16 @@ fn make_images(directory: &Path) {
 }
 
 /// containerd, as it is but for where its pods' sandboxes and networks come from. It may
-/// have to do without the privilege to lower a process's score.
+/// have to do without the privilege to lower a process's score, and on a file system that no
+/// overlay can be made of.
 fn containerd_configuration(directory: &Path) -> String {
     format!(
         r#"version = 2
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "localhost/pause:1"
   restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = "native"
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = "{PLUGINS}"
   conf_dir = "{}"
@@ -478,8 +475,8 @@ fn node_script(directory: &Path) -> String {
     format!(
         "mount --make-rshared /
 mount -t tmpfs tmpfs /run
-mount --bind {directory}/lib /var/lib
-mount --bind {directory}/log /var/log
+mount --bind '{directory}/lib' /var/lib
+mount --bind '{directory}/log' /var/log
 ip link set lo up
 ip link add node0 type bridge
 ip addr add 10.99.0.1/24 dev node0
@@ -487,10 +484,10 @@ ip link set node0 up
 ip route add default via 10.99.0.2
 # The kubelet asks there which cloud it is in.
 ip route add unreachable 169.254.0.0/16
-containerd --config {directory}/containerd.toml &
+containerd --config '{directory}/containerd.toml' &
 until ctr version > /dev/null 2>&1; do sleep 0.1; done
-ctr -n k8s.io images import {directory}/images.tar
-exec unshare --mount --propagation unchanged sh -e {directory}/kubelet.sh
+ctr -n k8s.io images import '{directory}/images.tar'
+exec unshare --mount --propagation unchanged sh -e '{directory}/kubelet.sh'
 "
     )
 }
@@ -499,7 +496,7 @@ fn kubelet_script(directory: &Path) -> String {
     let mut script = "mount --make-rprivate /proc\n".to_owned();
     let directory = directory.display();
     for (number, (name, value)) in SYSCTLS.iter().enumerate() {
-        let file = format!("{directory}/sysctls/{number}");
+        let file = format!("'{directory}/sysctls/{number}'");
         script += &format!("echo {value} > {file}; mount --bind {file} /proc/sys/{name}\n");
     }
     let runtime = if is_at_least(27) {
@@ -509,7 +506,7 @@ fn kubelet_script(directory: &Path) -> String {
     };
     script
         + &format!(
-            "exec {} --config {directory}/kubelet.yaml --hostname-override node --node-ip 10.99.0.1 -v 2 {runtime}\n",
+            "exec '{}' --config '{directory}/kubelet.yaml' --hostname-override node --node-ip 10.99.0.1 -v 2 {runtime}\n",
             kubelet().display()
         )
 }

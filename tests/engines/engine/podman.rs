@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::process::Command;
-use std::sync::OnceLock;
 
+use super::features::{PAUSES_WITH_INIT, SHARED_PIDS};
 use super::home::{Cgroups, Home};
-use super::{Engine, PAUSES_WITH_INIT, SHARED_PIDS, import_images};
+use super::{Engine, Started, import_images};
 use crate::common::harness::{Need, is_installed, note};
-use crate::support::{run, sexton, text};
+use crate::support::{run, sexton, version_of};
 
 /// A store, and the configuration that goes with it.
 pub(crate) struct Podman {
@@ -15,7 +15,7 @@ pub(crate) struct Podman {
     home: Home,
     runtime: &'static str,
     lacks: &'static [Need],
-    started: OnceLock<()>,
+    started: Started,
 }
 
 static TABLE: [Podman; 3] = [
@@ -46,16 +46,23 @@ impl Engine for Podman {
         self.need
     }
 
-    fn lacks(&self) -> &'static [Need] {
-        self.lacks
+    fn lacks(&self) -> Vec<Need> {
+        let mut lacks = self.lacks.to_vec();
+        if !self.has_cgroups() {
+            lacks.push(SHARED_PIDS);
+        }
+        lacks
     }
 
     fn command(&self) -> Command {
-        self.started.get_or_init(|| self.start());
+        self.started.by(self.name(), &self.directory().join("log"), || self.start());
         self.podman()
     }
 
     fn end(&self) {
+        if !self.home.is_entered(&self.directory()) {
+            return;
+        }
         for what in [&["pod", "rm"][..], &["rm"]] {
             let mut remove = self.podman();
             remove.args(what).args(["-f", "-t", "0", "-a"]);
@@ -71,12 +78,12 @@ impl Engine for Podman {
 
 impl Podman {
     const fn new(need: Need, home: Home, runtime: &'static str, lacks: &'static [Need]) -> Self {
-        Self { need, home, runtime, lacks, started: OnceLock::new() }
+        Self { need, home, runtime, lacks, started: Started::new() }
     }
 
     /// crun refuses a hybrid of both hierarchies, and v2 without controllers.
     fn has_cgroups(&self) -> bool {
-        self.runtime != "crun"
+        self.runtime != "crun" || self.home.has_controllers()
     }
 
     fn start(&self) {
@@ -97,7 +104,7 @@ impl Podman {
         );
         fs::write(self.directory().join("containers.conf"), configuration + &engine)
             .expect("containers.conf");
-        note(&format!("{} version: {}", self.name(), self.version()));
+        note(&format!("{} version: {}", self.name(), self.versions()));
         import_images(|| self.podman(), "localhost/");
     }
 
@@ -111,12 +118,8 @@ impl Podman {
     }
 
     /// Of the programs which it consists of.
-    fn version(&self) -> String {
-        let first_line = |program: &str| {
-            let output = self.home.command(program, &self.directory()).arg("--version").output();
-            let text = text(output.expect("a version"));
-            text.lines().next().expect("a line").replace(" version", "")
-        };
-        format!("{}, {}", first_line("podman").replace('p', "P"), first_line(self.runtime))
+    fn versions(&self) -> String {
+        let version = |program: &str| version_of(self.home.command(program, &self.directory()));
+        format!("Podman {}, {} {}", version("podman"), self.runtime, version(self.runtime))
     }
 }
