@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::engine::containerd::{Containerd, Task};
-use crate::support::{EXIT_CODES, wait_until};
+use crate::support::{EXIT_CODES, lists, wait_until};
 
 crate::engine::engine_tests![
     Containerd:
@@ -72,7 +72,7 @@ fn orphans_are_reaped(containerd: &Containerd) {
     let task = containerd.start_container(&[], &["/sexton", "--", "sh", "-c", script]);
     wait_for_command(&task, "sleep\x001000");
     wait_until("they have ended, and no zombie is left", || {
-        !task.exec(&["ps"]).contains("sleep 0.5") && zombies(&task) == 0
+        !lists(&task.exec(&["ps"]), "sleep 0.5") && zombies(&task) == 0
     });
     // The control: without an init they stay.
     let control = containerd.start_container(&[], &["sh", "-c", script]);
@@ -83,7 +83,7 @@ fn exec_leaves_no_zombie(containerd: &Containerd) {
     let leave = ["sh", "-c", "(sleep 0.1 &)"];
     let task = containerd.start_container(&[], &["/sexton", "--", "sleep", "1000"]);
     task.exec(&leave);
-    wait_until("no zombie is left", || zombies(&task) == 0 && !task.exec(&["ps"]).contains("sleep 0.1"));
+    wait_until("no zombie is left", || zombies(&task) == 0 && !lists(&task.exec(&["ps"]), "sleep 0.1"));
     let control = containerd.start_container(&[], &["sleep", "1000"]);
     control.exec(&leave);
     wait_until("it is a zombie", || zombies(&control) == 1);

@@ -8,7 +8,7 @@ use crate::common::screen::Screen;
 use crate::engine::Engine;
 use crate::engine::docker::{Container, Docker};
 use crate::engine::features::{LIMITS, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS};
-use crate::support::{EXIT_CODES, file_with, sexton, wait_until};
+use crate::support::{EXIT_CODES, file_with, lists, sexton, wait_until};
 
 crate::engine::engine_tests![
     Docker:
@@ -131,7 +131,7 @@ fn orphans_are_reaped(docker: &Docker) {
         let container = docker.start_container(&arguments);
         container.prints("left");
         wait_until("they have ended, and no zombie is left", || {
-            !container.exec(&["ps"]).contains("sleep 0.5") && zombies(&container) == 0
+            !lists(&container.exec(&["ps"]), "sleep 0.5") && zombies(&container) == 0
         });
     }
     // The control: without an init they stay.

@@ -137,6 +137,12 @@ pub(crate) const EXIT_CODES: [(&[&str], i32); 6] = [
     (&["sh", "-c", "kill -TERM $$"], 143),
 ];
 
+/// Whether `ps` lists a process of this command, and not just a script that contains it.
+pub(crate) fn lists(ps: &str, command: &str) -> bool {
+    let command = format!(" {command}");
+    ps.lines().any(|line| line.trim_end().ends_with(&command))
+}
+
 /// A root file system of busybox, with sexton as `/sexton`.
 pub(crate) fn root_file_system() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
