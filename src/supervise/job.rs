@@ -404,7 +404,9 @@ impl Job {
 /// group is no orphaned one (POSIX, Orphaned Process Group). The kernel knows that: it does
 /// not stop a process of such a group for TSTP. So a child tries.
 fn has_job_control(process: &OwnProcess) -> bool {
-    if controlling_terminal().is_none() {
+    // The parent of a session's leader is in another session. (gVisor stops processes of such
+    // a group all the same, and its PID 1, too.)
+    if getsid(None) == Ok(Pid::this()) || controlling_terminal().is_none() {
         return false;
     }
     let Ok(child) = fork(process, || {

@@ -19,6 +19,7 @@ crate::engine::engine_tests![
         signals_arrive,
         orphans_are_reaped,
         a_terminal_has_job_control,
+        ctrl_z_does_not_freeze_a_plain_command,
         the_default_seccomp_profile_refuses_nothing,
         version_and_commit_are_shown,
         the_variable_configures_the_engines_init,
@@ -165,6 +166,24 @@ fn a_terminal_has_job_control(docker: &Docker) {
         terminal.types("echo alive-$((1 + 1)); exit 9\n");
         terminal.shows("alive-2");
         assert_eq!(client.wait().unwrap().code(), Some(9));
+    }
+}
+
+/// No process could continue it.
+fn ctrl_z_does_not_freeze_a_plain_command(docker: &Docker) {
+    for arguments in both_ways(&[], &["cat"]) {
+        let mut terminal = Screen::new();
+        let mut run = docker.client(&["run", "--rm", "-it", "--network", "none"]);
+        run.args(&arguments);
+        let mut client = terminal.start(run);
+        terminal.types("first\n");
+        terminal.shows("first\r\nfirst");
+        terminal.types("\x1a");
+        terminal.shows("^Z");
+        terminal.types("second\n");
+        terminal.shows("second\r\nsecond");
+        terminal.types("\x04");
+        assert_eq!(client.wait().unwrap().code(), Some(0));
     }
 }
 
