@@ -44,12 +44,14 @@ pub(crate) fn in_a_place(tidy_up: impl FnOnce() -> bool) -> ExitCode {
     PLACE.set(directory.path().to_owned()).expect("no place yet");
     let mut tests = Command::new(std::env::current_exe().expect("a path"));
     tests.args(std::env::args_os().skip(1)).env(VARIABLE, directory.path()).stdin(Stdio::piped());
-    let mut tests = tests.spawn().expect("the tests");
-    TESTS.store(tests.id().cast_signed(), Ordering::Relaxed);
+    // Before the tests start: a signal that is ignored, as by nohup(1), would be ignored in
+    // containers, too. That it is handled is not inherited over exec.
     for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
         // SAFETY: the handler is async-signal-safe.
         unsafe { signal::signal(signal, SigHandler::Handler(pass_on)) }.expect("a handler");
     }
+    let mut tests = tests.spawn().expect("the tests");
+    TESTS.store(tests.id().cast_signed(), Ordering::Relaxed);
     // What lives as long as this process reads their standard input, which ends then.
     let lifeline = tests.stdin.take();
     let status = tests.wait().expect("the tests");
@@ -58,13 +60,16 @@ pub(crate) fn in_a_place(tidy_up: impl FnOnce() -> bool) -> ExitCode {
     ExitCode::from(status.code().filter(|_| is_tidy).map_or(1, |code| code as u8))
 }
 
-/// The process that runs the tests.
+/// The process that runs the tests, or 0.
 static TESTS: AtomicI32 = AtomicI32::new(0);
 
 /// What would end this process ends the tests, so that it can tidy up.
 extern "C" fn pass_on(signal: libc::c_int) {
-    // SAFETY: has no memory effect.
-    unsafe { libc::kill(TESTS.load(Ordering::Relaxed), signal) };
+    let tests = TESTS.load(Ordering::Relaxed);
+    if tests > 0 {
+        // SAFETY: has no memory effect.
+        unsafe { libc::kill(tests, signal) };
+    }
 }
 
 /// The binary under test, where each engine sees it.
