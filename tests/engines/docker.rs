@@ -8,7 +8,7 @@ use crate::common::screen::Screen;
 use crate::engine::Engine;
 use crate::engine::docker::{Container, Docker};
 use crate::engine::features::{LIMITS, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS};
-use crate::support::{EXIT_CODES, file_with, lists, sexton, wait_until};
+use crate::support::{EXIT_CODES, file_with, lists, name, sexton, wait_until};
 
 crate::engine::engine_tests![
     Docker:
@@ -171,17 +171,22 @@ fn a_terminal_has_job_control(docker: &Docker) {
 
 /// No process could continue it.
 fn ctrl_z_does_not_freeze_a_plain_command(docker: &Docker) {
-    for arguments in both_ways(&[], &["cat"]) {
-        let mut terminal = Screen::new();
-        let mut run = docker.client(&["run", "--rm", "-it", "--network", "none"]);
+    for arguments in both_ways(&[], &["sh", "-c", "echo ready; exec cat"]) {
+        let (mut terminal, name) = (Screen::new(), name());
+        let mut run = docker.client(&["run", "--rm", "-it", "--network", "none", "--name", &name]);
         run.args(&arguments);
         let mut client = terminal.start(run);
+        terminal.shows("ready");
         terminal.types("first\n");
         terminal.shows("first\r\nfirst");
         terminal.types("\x1a");
         terminal.shows("^Z");
-        terminal.types("second\n");
-        terminal.shows("second\r\nsecond");
+        // A program that is about to stop may still answer; after these it does not.
+        for line in ["second", "third", "fourth"] {
+            docker.answers(&["exec", &name, "true"]);
+            terminal.types(&format!("{line}\n"));
+            terminal.shows(&format!("{line}\r\n{line}"));
+        }
         terminal.types("\x04");
         assert_eq!(client.wait().unwrap().code(), Some(0));
     }
