@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::engine::containerd::{Containerd, Task};
-use crate::support::{EXIT_CODES, lists, wait_until};
+use crate::support::{EXIT_CODES, lists, wait_until, zombies};
 
 crate::engine::engine_tests![
     Containerd:
@@ -62,29 +62,26 @@ fn signals_arrive(containerd: &Containerd) {
     assert_eq!(task.code(), 7);
 }
 
-fn zombies(task: &Task) -> usize {
-    let states = task.exec(&["sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //'"]);
-    states.lines().filter(|line| line.starts_with('Z')).count()
-}
-
 fn orphans_are_reaped(containerd: &Containerd) {
     let script = "for n in 1 2 3 4 5 6 7 8; do (sleep 0.5 &); done; exec sleep 1000";
     let task = containerd.start_container(&[], &["/sexton", "--", "sh", "-c", script]);
     wait_for_command(&task, "sleep\x001000");
     wait_until("they have ended, and no zombie is left", || {
-        !lists(&task.exec(&["ps"]), "sleep 0.5") && zombies(&task) == 0
+        !lists(&task.exec(&["ps"]), "sleep 0.5") && zombies(|words| task.exec(words)) == 0
     });
     // The control: without an init they stay.
     let control = containerd.start_container(&[], &["sh", "-c", script]);
-    wait_until("they are zombies", || zombies(&control) == 8);
+    wait_until("they are zombies", || zombies(|words| control.exec(words)) == 8);
 }
 
 fn exec_leaves_no_zombie(containerd: &Containerd) {
     let leave = ["sh", "-c", "(sleep 0.1 &)"];
     let task = containerd.start_container(&[], &["/sexton", "--", "sleep", "1000"]);
     task.exec(&leave);
-    wait_until("no zombie is left", || zombies(&task) == 0 && !lists(&task.exec(&["ps"]), "sleep 0.1"));
+    wait_until("no zombie is left", || {
+        zombies(|words| task.exec(words)) == 0 && !lists(&task.exec(&["ps"]), "sleep 0.1")
+    });
     let control = containerd.start_container(&[], &["sleep", "1000"]);
     control.exec(&leave);
-    wait_until("it is a zombie", || zombies(&control) == 1);
+    wait_until("it is a zombie", || zombies(|words| control.exec(words)) == 1);
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::common::screen::Screen;
 use crate::engine::Engine;
-use crate::engine::docker::{Container, Docker};
+use crate::engine::docker::Docker;
 use crate::engine::features::{LIMITS, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS};
-use crate::support::{EXIT_CODES, file_with, lists, name, sexton, wait_until};
+use crate::support::{EXIT_CODES, file_with, lists, name, sexton, wait_until, zombies};
 
 crate::engine::engine_tests![
     Docker:
@@ -121,24 +121,19 @@ fn a_real_time_signal_arrives(docker: &Docker) {
     arrive(docker, &[("RTMIN+3", "got-37")]);
 }
 
-fn zombies(container: &Container) -> usize {
-    let states = container.exec(&["sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //'"]);
-    states.lines().filter(|line| line.starts_with('Z')).count()
-}
-
 fn orphans_are_reaped(docker: &Docker) {
     let script = "for n in 1 2 3 4 5 6 7 8; do (sleep 0.5 &); done; echo left; exec sleep 1000";
     for arguments in both_ways(&[], &["sh", "-c", script]) {
         let container = docker.start_container(&arguments);
         container.prints("left");
         wait_until("they have ended, and no zombie is left", || {
-            !lists(&container.exec(&["ps"]), "sleep 0.5") && zombies(&container) == 0
+            !lists(&container.exec(&["ps"]), "sleep 0.5") && zombies(|words| container.exec(words)) == 0
         });
     }
     // The control: without an init they stay.
     let container = docker.start_container(&["--init=false", "busybox:test", "sh", "-c", script]);
     container.prints("left");
-    wait_until("they are zombies", || zombies(&container) == 8);
+    wait_until("they are zombies", || zombies(|words| container.exec(words)) == 8);
 }
 
 fn a_terminal_has_job_control(docker: &Docker) {

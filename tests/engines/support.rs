@@ -148,6 +148,12 @@ pub(crate) fn lists(ps: &str, command: &str) -> bool {
     ps.lines().any(|line| line.trim_end().ends_with(&command))
 }
 
+/// How many zombies a container has; `exec` runs words there.
+pub(crate) fn zombies(exec: impl Fn(&[&str]) -> String) -> usize {
+    let states = exec(&["sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //'"]);
+    states.lines().filter(|line| line.starts_with('Z')).count()
+}
+
 /// A root file system of busybox, with sexton as `/sexton`.
 pub(crate) fn root_file_system() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();

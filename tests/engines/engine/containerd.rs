@@ -9,26 +9,22 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::home::{Cgroups, Home};
-use super::{Engine, Started};
-use crate::common::harness::{Need, is_installed, note};
+use super::{Engine, Row, noted_pid};
+use crate::common::harness::{Need, is_installed};
 use crate::common::process::has_ended;
 use crate::common::wait::wait_until;
 use crate::support::{name, place, root_file_system, run, text, version_of};
 
 /// A containerd: its socket, data, and network and mount namespaces.
-pub(crate) struct Containerd {
-    need: Need,
-    home: Home,
-    started: Started,
-}
+pub(crate) struct Containerd(Row);
 
-static TABLE: [Containerd; 1] = [Containerd {
-    need: Need::Other("sid-containerd", || {
+static TABLE: [Containerd; 1] = [Containerd(Row::new(
+    Need::Other("sid-containerd", || {
         is_installed("busybox") && Home::sid(Cgroups::Machine).has(&["containerd", "ctr", "runc"])
     }),
-    home: Home::sid(Cgroups::Machine),
-    started: Started::new(),
-}];
+    Home::sid(Cgroups::Machine),
+    &[],
+))];
 
 /// Serves until the tests have ended and been tidied up: see [`crate::support::in_a_place`].
 const SERVE: &str = r#"containerd --config "$1" & echo $! > "$2"; read -r _; kill $!; wait"#;
@@ -38,25 +34,50 @@ impl Engine for Containerd {
         &TABLE
     }
 
-    fn need(&self) -> Need {
-        self.need
+    fn row(&self) -> &Row {
+        &self.0
     }
 
-    fn lacks(&self) -> Vec<Need> {
-        Vec::new()
+    fn start(&self) {
+        let directory = self.directory();
+        let at = |name: &str| directory.join(name);
+        let configuration = format!(
+            "version = 3\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.cri.v1.images\", \
+             \"io.containerd.cri.v1.runtime\", \"io.containerd.grpc.v1.cri\", \"io.containerd.nri.v1.nri\"]\n\
+             [grpc]\naddress = {:?}\n",
+            at("data"),
+            at("state"),
+            at("socket"),
+        );
+        fs::write(at("containerd.toml"), configuration).expect("containerd.toml");
+        let log = File::create(at("log")).expect("a log");
+        let mut command = self.0.home.command("sh", &directory);
+        command.args(["-c", SERVE, "serve"]).arg(at("containerd.toml")).arg(at("pid"));
+        // A Ctrl-C ends the tests before, and not containerd.
+        command.process_group(0);
+        command.stdin(Stdio::inherit()).stdout(log.try_clone().expect("a log")).stderr(log);
+        thread::spawn(move || command.status());
+        wait_until("containerd answers", || {
+            self.bare_client().arg("version").output().is_ok_and(|output| output.status.success())
+        });
     }
 
-    fn command(&self) -> Command {
-        self.started.by(self.name(), &self.directory().join("log"), || self.start());
-        self.ctr()
+    fn bare_client(&self) -> Command {
+        let mut command = self.0.home.command("ctr", &self.directory());
+        command.arg("--address").arg(self.directory().join("socket"));
+        command
+    }
+
+    fn versions(&self) -> String {
+        let version = |program: &str| version_of(self.0.home.command(program, &self.directory()));
+        format!("containerd {}, runc {}", version("containerd"), version("runc"))
     }
 
     /// Its containers outlive it, so they come first.
     fn end(&self) {
-        let pid = fs::read_to_string(self.directory().join("pid")).ok();
-        let Some(pid) = pid.and_then(|pid| pid.trim().parse().ok()) else { return };
+        let Some(pid) = noted_pid(&self.directory()) else { return };
         let ctr = |arguments: &[&str]| {
-            let mut command = self.ctr();
+            let mut command = self.bare_client();
             command.args(arguments);
             run(command)
         };
@@ -71,44 +92,6 @@ impl Engine for Containerd {
 }
 
 impl Containerd {
-    fn start(&self) {
-        let directory = self.directory();
-        fs::create_dir(&directory).expect("a directory");
-        let at = |name: &str| directory.join(name);
-        let configuration = format!(
-            "version = 3\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.cri.v1.images\", \
-             \"io.containerd.cri.v1.runtime\", \"io.containerd.grpc.v1.cri\", \"io.containerd.nri.v1.nri\"]\n\
-             [grpc]\naddress = {:?}\n",
-            at("data"),
-            at("state"),
-            at("socket"),
-        );
-        fs::write(at("containerd.toml"), configuration).expect("containerd.toml");
-        let log = File::create(at("log")).expect("a log");
-        let mut command = self.home.command("sh", &directory);
-        command.args(["-c", SERVE, "serve"]).arg(at("containerd.toml")).arg(at("pid"));
-        // A Ctrl-C ends the tests before, and not containerd.
-        command.process_group(0);
-        command.stdin(Stdio::inherit()).stdout(log.try_clone().expect("a log")).stderr(log);
-        thread::spawn(move || command.status());
-        wait_until("containerd answers", || {
-            self.ctr().arg("version").output().is_ok_and(|output| output.status.success())
-        });
-        note(&format!("{} version: {}", self.name(), self.versions()));
-    }
-
-    fn ctr(&self) -> Command {
-        let mut command = self.home.command("ctr", &self.directory());
-        command.arg("--address").arg(self.directory().join("socket"));
-        command
-    }
-
-    /// Of the programs which it consists of.
-    fn versions(&self) -> String {
-        let version = |program: &str| version_of(self.home.command(program, &self.directory()));
-        format!("containerd {}, runc {}", version("containerd"), version("runc"))
-    }
-
     /// A container of the busybox root, which is made of these options and this command.
     fn words(name: &str, options: &[&str], words: &[&str]) -> Vec<String> {
         let root = root_file_system().to_str().expect("text");

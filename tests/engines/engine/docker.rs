@@ -16,8 +16,8 @@ use super::features::{
     JOINS_FULL, JOINS_PIDS, KILLS_EXEC, LIMITS, MACHINES_FILES, NO_DEFAULT_ACTIONS, REAL_TIME_SIGNALS,
 };
 use super::home::{Cgroups, Home};
-use super::{Engine, Started, import_images};
-use crate::common::harness::{Need, is_installed, note, provided};
+use super::{Engine, Row, import_images, noted_pid};
+use crate::common::harness::{Need, is_installed, provided};
 use crate::common::process::has_ended;
 use crate::common::wait::{deadline, wait_until};
 use crate::support::{name, sexton, text, version_of, without_suffix};
@@ -25,11 +25,8 @@ use crate::support::{name, sexton, text, version_of, without_suffix};
 /// A dockerd: its socket, its data, and network and mount namespaces, so that it changes
 /// nothing of the machine's.
 pub(crate) struct Docker {
-    need: Need,
-    home: Home,
+    row: Row,
     runtime: Option<Runtime>,
-    lacks: &'static [Need],
-    started: Started,
 }
 
 /// An OCI runtime, where it is not runc: the program that `scripts/engines` has set up.
@@ -89,45 +86,26 @@ impl Engine for Docker {
         &TABLE
     }
 
-    fn need(&self) -> Need {
-        self.need
+    fn row(&self) -> &Row {
+        &self.row
     }
 
     fn lacks(&self) -> Vec<Need> {
-        let mut lacks = self.lacks.to_vec();
-        if !self.home.has_controllers() {
+        let mut lacks = self.row.lacks.to_vec();
+        if !self.row.home.has_controllers() {
             lacks.push(LIMITS);
         }
         lacks
     }
 
-    fn command(&self) -> Command {
-        self.started.by(self.name(), &self.directory().join("log"), || self.start());
-        self.docker()
-    }
-
-    /// It ends, with its containers, when the tests have: see [`Self::start`].
-    fn end(&self) {
-        let pid = fs::read_to_string(self.directory().join("pid")).ok();
-        let Some(pid) = pid.and_then(|pid| pid.trim().parse().ok()) else { return };
-        wait_until("dockerd ends", || has_ended(pid));
-    }
-}
-
-impl Docker {
-    const fn new(need: Need, home: Home, runtime: Option<Runtime>, lacks: &'static [Need]) -> Self {
-        Self { need, home, runtime, lacks, started: Started::new() }
-    }
-
     fn start(&self) {
         let directory = self.directory();
-        fs::create_dir(&directory).expect("a directory");
         let at = |name: &str| directory.join(name);
         // Docker asks an init of this name, or `tini`, for its version.
         symlink(sexton(), at("docker-init")).expect("a link");
         fs::write(at("daemon.json"), self.configuration()).expect("daemon.json");
         let log = File::create(at("log")).expect("a log");
-        let mut command = if self.home.is_machine() {
+        let mut command = if self.row.home.is_machine() {
             // A containerd of the machine's would not see what this dockerd mounts.
             let hide =
                 "mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd && exec dockerd \"$@\"";
@@ -135,7 +113,7 @@ impl Docker {
             command.args(["--mount", "--net", "--propagation", "private", "sh", "-c", hide, "dockerd"]);
             command
         } else {
-            self.home.command("dockerd", &directory)
+            self.row.home.command("dockerd", &directory)
         };
         command.args(["--iptables=false", "--ip6tables=false", "--bridge=none"]);
         command.arg("--config-file").arg(at("daemon.json")).arg("--data-root").arg(at("data"));
@@ -148,10 +126,43 @@ impl Docker {
         unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGTERM)?)) };
         thread::spawn(move || command.status());
         wait_until("dockerd answers", || {
-            self.docker().arg("version").output().is_ok_and(|output| output.status.success())
+            self.bare_client().arg("version").output().is_ok_and(|output| output.status.success())
         });
-        note(&format!("{} version: {}", self.name(), self.versions()));
-        import_images(|| self.docker(), "");
+        import_images(self, "");
+    }
+
+    fn bare_client(&self) -> Command {
+        let mut command = self.row.home.client("docker");
+        command.env("DOCKER_HOST", self.host()).env("DOCKER_BUILDKIT", "0");
+        command
+    }
+
+    fn versions(&self) -> String {
+        let version = |of: &str| {
+            let format = format!(
+                "{{{{range .Server.Components}}}}{{{{if eq .Name {of:?}}}}}{{{{.Version}}}}{{{{end}}}}{{{{end}}}}"
+            );
+            let output = self.bare_client().args(["version", "--format", &format]).output().expect("docker");
+            without_suffix(text(output).trim()).to_owned()
+        };
+        let (engine, containerd) = (version("Engine"), version("containerd"));
+        let runtime = match &self.runtime {
+            None => format!("runc {}", version("runc")),
+            Some(runtime) => format!("{} {}", runtime.name, version_of(Command::new(runtime.path()))),
+        };
+        format!("Docker {engine}, containerd {containerd}, {runtime}")
+    }
+
+    /// It ends, with its containers, when the tests have: see [`Self::start`].
+    fn end(&self) {
+        let Some(pid) = noted_pid(&self.directory()) else { return };
+        wait_until("dockerd ends", || has_ended(pid));
+    }
+}
+
+impl Docker {
+    const fn new(need: Need, home: Home, runtime: Option<Runtime>, lacks: &'static [Need]) -> Self {
+        Self { row: Row::new(need, home, lacks), runtime }
     }
 
     /// The example, but for where sexton is and the OCI runtime.
@@ -170,29 +181,6 @@ impl Docker {
             \"default-runtime\": \"other\","
         );
         example.replacen('{', &runtimes, 1)
-    }
-
-    fn docker(&self) -> Command {
-        let mut command = self.home.client("docker");
-        command.env("DOCKER_HOST", self.host()).env("DOCKER_BUILDKIT", "0");
-        command
-    }
-
-    /// Of the programs which it consists of.
-    fn versions(&self) -> String {
-        let version = |of: &str| {
-            let format = format!(
-                "{{{{range .Server.Components}}}}{{{{if eq .Name {of:?}}}}}{{{{.Version}}}}{{{{end}}}}{{{{end}}}}"
-            );
-            let output = self.docker().args(["version", "--format", &format]).output().expect("docker");
-            without_suffix(text(output).trim()).to_owned()
-        };
-        let (engine, containerd) = (version("Engine"), version("containerd"));
-        let runtime = match &self.runtime {
-            None => format!("runc {}", version("runc")),
-            Some(runtime) => format!("{} {}", runtime.name, version_of(Command::new(runtime.path()))),
-        };
-        format!("Docker {engine}, containerd {containerd}, {runtime}")
     }
 
     pub(crate) fn host(&self) -> String {

@@ -94,7 +94,7 @@ impl Home {
     /// cgroup v1 has them there, and none in v2.
     pub(crate) fn has_controllers(&self) -> bool {
         match self.root {
-            Some((_, Cgroups::V2)) => Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+            Some((_, Cgroups::V2)) => is_machine_on_v2(),
             _ => true,
         }
     }
@@ -120,6 +120,11 @@ impl Home {
         command.args(["--target", keeper, "--mount", "--net", "--wd", program]);
         command
     }
+}
+
+/// Whether the machine has its controllers in cgroup v2.
+pub(crate) fn is_machine_on_v2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
 const KEEPER: &str = "keeper";

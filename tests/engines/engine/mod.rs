@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use self::home::Home;
 use crate::Test;
-use crate::common::harness::Need;
+use crate::common::harness::{Need, note};
 use crate::support::{image, place, run, text};
 
 /// A kind of engine; a value is a row of its table.
@@ -27,14 +28,37 @@ pub(crate) trait Engine: Sync + Sized + 'static {
         self.need().name()
     }
 
+    /// What all kinds have.
+    fn row(&self) -> &Row;
+
     /// What the machine must have for it.
-    fn need(&self) -> Need;
+    fn need(&self) -> Need {
+        self.row().need
+    }
 
     /// Which of the [`features`] it does not have on this machine.
-    fn lacks(&self) -> Vec<Need>;
+    fn lacks(&self) -> Vec<Need> {
+        self.row().lacks.to_vec()
+    }
+
+    /// Starts it, in its directory.
+    fn start(&self);
+
+    /// The versions of the programs which it consists of.
+    fn versions(&self) -> String;
+
+    /// Its client, whether it has started or not.
+    fn bare_client(&self) -> Command;
 
     /// The client, without arguments. The engine starts when a test first asks for it.
-    fn command(&self) -> Command;
+    fn command(&self) -> Command {
+        self.row().started.by(self.name(), &self.directory().join("log"), || {
+            fs::create_dir(self.directory()).expect("a directory");
+            self.start();
+            note(&format!("{} version: {}", self.name(), self.versions()));
+        });
+        self.bare_client()
+    }
 
     /// Waits until nothing of it is left, in the process that tidies up. The engine may have
     /// started in part only.
@@ -60,6 +84,20 @@ pub(crate) trait Engine: Sync + Sized + 'static {
     /// What the client prints, if it succeeds.
     fn answers(&self, arguments: &[&str]) -> String {
         text(self.output(arguments))
+    }
+}
+
+/// What a row of any table has.
+pub(crate) struct Row {
+    need: Need,
+    home: Home,
+    lacks: &'static [Need],
+    started: Started,
+}
+
+impl Row {
+    const fn new(need: Need, home: Home, lacks: &'static [Need]) -> Self {
+        Self { need, home, lacks, started: Started::new() }
     }
 }
 
@@ -110,15 +148,20 @@ impl Started {
     }
 }
 
+/// The PID that an engine has written to its directory, if it has come so far.
+fn noted_pid(directory: &Path) -> Option<i32> {
+    fs::read_to_string(directory.join("pid")).ok()?.trim().parse().ok()
+}
+
 /// The images that each engine has: busybox, and the same with sexton as entry point.
 const IMAGES: [(&str, &[&str]); 2] = [
     ("busybox:test", &["ENV PATH=/bin"]),
     ("sexton:test", &["ENV PATH=/bin", "ENTRYPOINT [\"/sexton\",\"--\"]"]),
 ];
 
-fn import_images(client: impl Fn() -> Command, prefix: &str) {
+fn import_images(engine: &impl Engine, prefix: &str) {
     for (name, changes) in IMAGES {
-        let mut import = client();
+        let mut import = engine.bare_client();
         import.arg("import");
         for change in changes {
             import.args(["-c", change]);

@@ -5,28 +5,20 @@ use std::process::Command;
 
 use super::features::{PAUSES_WITH_INIT, SHARED_PIDS};
 use super::home::{Cgroups, Home};
-use super::{Engine, Started, import_images};
-use crate::common::harness::{Need, is_installed, note};
+use super::{Engine, Row, import_images};
+use crate::common::harness::{Need, is_installed};
 use crate::support::{run, sexton, version_of};
 
 /// A store, and the configuration that goes with it.
 pub(crate) struct Podman {
-    need: Need,
-    home: Home,
+    row: Row,
     runtime: &'static str,
-    lacks: &'static [Need],
-    started: Started,
 }
 
 static TABLE: [Podman; 3] = [
     Podman::new(Need::Other("podman", has_podman), Home::machine(), "runc", &[PAUSES_WITH_INIT]),
     Podman::new(Need::Other("sid-podman", || has_sid("runc")), Home::sid(Cgroups::Machine), "runc", &[]),
-    Podman::new(
-        Need::Other("sid-podman-crun", || has_sid("crun")),
-        Home::sid(Cgroups::V2),
-        "crun",
-        &[SHARED_PIDS],
-    ),
+    Podman::new(Need::Other("sid-podman-crun", || has_sid("crun")), Home::sid(Cgroups::V2), "crun", &[]),
 ];
 
 fn has_podman() -> bool {
@@ -42,52 +34,19 @@ impl Engine for Podman {
         &TABLE
     }
 
-    fn need(&self) -> Need {
-        self.need
+    fn row(&self) -> &Row {
+        &self.row
     }
 
     fn lacks(&self) -> Vec<Need> {
-        let mut lacks = self.lacks.to_vec();
+        let mut lacks = self.row.lacks.to_vec();
         if !self.has_cgroups() {
             lacks.push(SHARED_PIDS);
         }
         lacks
     }
 
-    fn command(&self) -> Command {
-        self.started.by(self.name(), &self.directory().join("log"), || self.start());
-        self.podman()
-    }
-
-    fn end(&self) {
-        if !self.home.is_entered(&self.directory()) {
-            return;
-        }
-        for what in [&["pod", "rm"][..], &["rm"]] {
-            let mut remove = self.podman();
-            remove.args(what).args(["-f", "-t", "0", "-a"]);
-            run(remove);
-        }
-        if self.home.is_machine() {
-            for name in ["root/overlay", "root/vfs"] {
-                let _ = Command::new("umount").arg(self.directory().join(name)).output();
-            }
-        }
-    }
-}
-
-impl Podman {
-    const fn new(need: Need, home: Home, runtime: &'static str, lacks: &'static [Need]) -> Self {
-        Self { need, home, runtime, lacks, started: Started::new() }
-    }
-
-    /// crun refuses a hybrid of both hierarchies, and v2 without controllers.
-    fn has_cgroups(&self) -> bool {
-        self.runtime != "crun" || self.home.has_controllers()
-    }
-
     fn start(&self) {
-        fs::create_dir_all(self.directory()).expect("a directory");
         // The example, with where sexton is and what a machine like CI's needs: limits that
         // need not be raised.
         let example = include_str!("../../../examples/containers.conf");
@@ -104,22 +63,47 @@ impl Podman {
         );
         fs::write(self.directory().join("containers.conf"), configuration + &engine)
             .expect("containers.conf");
-        note(&format!("{} version: {}", self.name(), self.versions()));
-        import_images(|| self.podman(), "localhost/");
+        import_images(self, "localhost/");
     }
 
-    fn podman(&self) -> Command {
+    fn bare_client(&self) -> Command {
         let directory = self.directory();
         let at = |name: &str| directory.join(name);
-        let mut command = self.home.command("podman", &directory);
+        let mut command = self.row.home.command("podman", &directory);
         command.env("CONTAINERS_CONF", at("containers.conf")).env("PODMAN_IGNORE_CGROUPSV1_WARNING", "1");
         command.arg("--root").arg(at("root")).arg("--runroot").arg(at("run")).arg("--tmpdir").arg(at("tmp"));
         command
     }
 
-    /// Of the programs which it consists of.
     fn versions(&self) -> String {
-        let version = |program: &str| version_of(self.home.command(program, &self.directory()));
+        let version = |program: &str| version_of(self.row.home.command(program, &self.directory()));
         format!("Podman {}, {} {}", version("podman"), self.runtime, version(self.runtime))
+    }
+
+    fn end(&self) {
+        if !self.row.home.is_entered(&self.directory()) {
+            return;
+        }
+        for what in [&["pod", "rm"][..], &["rm"]] {
+            let mut remove = self.bare_client();
+            remove.args(what).args(["-f", "-t", "0", "-a"]);
+            run(remove);
+        }
+        if self.row.home.is_machine() {
+            for name in ["root/overlay", "root/vfs"] {
+                let _ = Command::new("umount").arg(self.directory().join(name)).output();
+            }
+        }
+    }
+}
+
+impl Podman {
+    const fn new(need: Need, home: Home, runtime: &'static str, lacks: &'static [Need]) -> Self {
+        Self { row: Row::new(need, home, lacks), runtime }
+    }
+
+    /// crun refuses a hybrid of both hierarchies, and v2 without controllers.
+    fn has_cgroups(&self) -> bool {
+        self.runtime != "crun" || self.row.home.has_controllers()
     }
 }

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
-use super::Started;
+use super::home::is_machine_on_v2;
+use super::{Started, noted_pid};
 use crate::common::harness::{self, Need, is_root};
 use crate::common::process::{children_of, has_ended};
 use crate::support::{all, deadline, parsed, place, run, sexton, text, version_of, wait_until};
@@ -45,7 +46,7 @@ pub(crate) fn containerd_version() -> String {
 
 /// What these tests run with.
 pub(crate) fn versions() -> String {
-    let cgroup = if is_cgroup_v2() { "v2" } else { "v1" };
+    let cgroup = if is_machine_on_v2() { "v2" } else { "v1" };
     let (kubelet, containerd, runc) = (version(), containerd_version(), version_of(Command::new("runc")));
     format!("kubelet {kubelet}, containerd {containerd}, runc {runc}, cgroup {cgroup}")
 }
@@ -117,8 +118,7 @@ impl Node {
 
     /// It ends when the tests have, as unshare then gets KILL. What is left is its cgroups.
     pub(crate) fn end(directory: &Path) {
-        let pid = fs::read_to_string(directory.join("pid")).ok();
-        if let Some(pid) = pid.and_then(|pid| pid.parse().ok()) {
+        if let Some(pid) = noted_pid(directory) {
             wait_until("the node ends", || has_ended(pid));
         }
         for hierarchy in hierarchies() {
@@ -308,14 +308,10 @@ impl Drop for Pod<'_> {
     }
 }
 
-fn is_cgroup_v2() -> bool {
-    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
-}
-
 /// Where the machine's cgroups are: in one tree, or in one for each controller.
 fn hierarchies() -> Vec<PathBuf> {
     let root = Path::new("/sys/fs/cgroup");
-    if is_cgroup_v2() {
+    if is_machine_on_v2() {
         return vec![root.to_owned()];
     }
     let entries = fs::read_dir(root).expect("cgroups").filter_map(Result::ok);
